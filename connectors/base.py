@@ -1,0 +1,310 @@
+"""The contract of a connector: what one folder under `connectors/` must supply, and nothing more.
+
+Verifying and normalising are pure and synchronous: no socket, no clock, no database; time, secrets and identities are
+arguments. Posting is the only part that talks to the vendor. This module must not import a connector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from schemas.event import Actor, Event, EventData, Kind, Subject, Visibility
+from schemas.result import Origin, Receipt
+
+
+class ConnectorError(Exception):
+    """Base of every error a connector may raise. Messages never contain a body, token, signature or secret."""
+
+
+class SignatureError(ConnectorError):
+    """The request does not prove that the vendor sent it: answered 401."""
+
+
+class UnreadableError(ConnectorError):
+    """A correctly signed body that cannot be understood (not JSON, a key twice, too deep …): answered 400."""
+
+
+class Outcome(StrEnum):
+    """What became of a delivery that was verified and read."""
+
+    HANDLED = "handled"
+    """At least one event came of it."""
+    IGNORED = "ignored"
+    """Known, and deliberately nothing: `reason` says why. No events."""
+    UNSUPPORTED = "unsupported"
+    """A type this connector does not know yet. One event of kind `other`, so that nothing is lost."""
+    CHALLENGE = "challenge"
+    """The vendor tests the address and wants `reply` back. No events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A webhook as it came in. Header names are lower case; `body` is the raw bytes that the signature covers."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def content_type(self) -> str:
+        """Media type without parameters, lower case; empty when the header is missing."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What we are at the vendor, by identifier: used for `actor.is_self`, never a name's suffix."""
+
+    actor_ids: frozenset[str] = frozenset()
+    """User, account, bot-user or integration ids (also app ids), as strings."""
+    logins: frozenset[str] = frozenset()
+    """Logins the configuration declares to be ours (machine users), lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that happened, as a connector reads it. `seal` turns it into an event."""
+
+    kind: Kind
+    actor: Actor
+    subject: Subject
+    key: str
+    """Semantic key: names the fact itself, not the delivery. Equal for every copy of it on any path.
+    Changing how it is built breaks deduplication."""
+    account: str
+    """Second half of the event's `source`: organisation, site, workspace."""
+    occurred_at: datetime | None = None
+    text: str = ""
+    labels: tuple[str, ...] = ()
+    changed: Mapping[str, Any] = field(default_factory=dict)
+    mentions: tuple[str, ...] = ()
+    visibility: Visibility = "private"
+    links: tuple[str, ...] = ()
+    address: Mapping[str, str] = field(default_factory=dict)
+    artefact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A body the vendor wants in the response (status 200)."""
+
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """The reading of one delivery."""
+
+    outcome: Outcome
+    delivery_key: str
+    """The vendor's delivery identifier, the same on a retry; else a hash of the body."""
+    facts: tuple[Fact, ...] = ()
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    """The decoded body, which becomes `data.payload` of every event."""
+    reason: str | None = None
+    reply: Reply | None = None
+
+
+class ConnectionSettings(BaseModel):
+    """`connections.<name>` of the configuration. A connector's own settings extend this.
+
+    Secrets are references (`env:NAME`, `file:PATH`); the hub resolves them before use.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    api_url: str
+    """Base of the vendor's REST API, without a trailing slash. The sandbox is reached by changing it."""
+    webhook_secrets: tuple[str, ...] = Field(min_length=1, max_length=2)
+    """One or two live secrets: two while one is being rotated out."""
+    token: str | None = None
+    self_ids: tuple[str, ...] = ()
+    """Further identifiers that are us (user, account, app or bot ids)."""
+    self_logins: tuple[str, ...] = ()
+    """Further logins that are us."""
+
+    @field_validator("api_url")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            msg = f"api_url {value!r} must start with https:// (or http:// for a service on this machine)"
+            raise ValueError(msg)
+        return value.rstrip("/")
+
+
+class OutputTarget(BaseModel):
+    """Base of what a rule fixes about an output. `to` or `connection` is read before the connector sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OutputArguments(BaseModel):
+    """Base of what the agent supplies. Extra fields are refused, and the agent is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One kind of post that a connector can make."""
+
+    description: str
+    """Told to the agent as the tool's description."""
+    target: type[OutputTarget]
+    arguments: type[OutputArguments]
+    to_origin: bool
+    """True where the output can be addressed by the event that started the run (`to: origin`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One result, ready to be carried out. `target` and `arguments` are instances of the spec's models."""
+
+    run: str
+    slot: str
+    output: str
+    target: OutputTarget
+    arguments: OutputArguments
+    origin: Origin
+    to_origin: bool
+    """True: the address is `origin`; False: it is `target`."""
+
+
+class PostError(ConnectorError):
+    """Base of what a poster may raise. The text is shown to the agent and stored: no secrets in it."""
+
+
+class PostRefusedError(PostError):
+    """Permanent: the vendor will never take this (unknown repository, no permission, bad field)."""
+
+
+class PostRetryError(PostError):
+    """The vendor did not do it and says to come later. Nothing was written."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds, where the vendor named a time."""
+
+
+class PostUncertainError(PostError):
+    """The vendor may or may not have done it (timeout, 5xx, cut connection). The next attempt looks first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryAccess:
+    """How a session mounts a repository (managed-agents reference §1.9)."""
+
+    url: str
+    """`https://github.com/<owner>/<repo>`, without `.git`."""
+    token: str = field(repr=False)
+
+
+class Poster(ABC):
+    """Talks to one vendor on behalf of one connection. Made once per connection; used by many tasks at once."""
+
+    @abstractmethod
+    async def find(self, post: Post) -> Receipt | None:
+        """Return the receipt of an earlier try at this very (run, slot), or None. Must not write anything.
+
+        Called before every attempt but the first. Raises PostError.
+        """
+
+    @abstractmethod
+    async def create(self, post: Post) -> Receipt:
+        """Make the post, with its hidden marker, and return the receipt. Raises PostError."""
+
+    @abstractmethod
+    async def identify(self) -> Identity:
+        """Ask the vendor who our credential is. Raises PostError. Called at start and by `doctor`."""
+
+    async def repository(self, name: str) -> RepositoryAccess:
+        """Address and short-lived token of a repository. Only connectors that host code override this."""
+        msg = f"a {type(self).__name__} has no repositories: asked for {name!r}; name a github connection in the rule"
+        raise PostRefusedError(msg)
+
+
+class Connector(ABC):
+    """One source. Stateless: everything an operation needs is an argument."""
+
+    source: ClassVar[str]
+    """The name in `connections.<name>.source` and before the slash of an event's source; the folder's name."""
+    max_body: ClassVar[int] = 5_000_000
+    """Bytes. A larger webhook is answered 413 unread."""
+    settings: ClassVar[type[ConnectionSettings]] = ConnectionSettings
+    outputs: ClassVar[Mapping[str, OutputSpec]] = {}
+
+    @abstractmethod
+    def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:
+        """Prove that the vendor sent these bytes. Raises SignatureError and nothing else, whatever comes in.
+
+        `now` is seconds since the epoch, for schemes with a time window.
+        """
+
+    @abstractmethod
+    def normalise(self, request: Request, *, identity: Identity) -> Normalised:
+        """Read a verified request. Raises UnreadableError and nothing else, whatever comes in."""
+
+    @abstractmethod
+    def sign(self, headers: Mapping[str, str], body: bytes, *, secret: str, now: float) -> dict[str, str]:
+        """Return `headers` plus what the vendor would have added to sign this body. For `triggerhub send` and tests."""
+
+    @abstractmethod
+    def poster(
+        self, settings: ConnectionSettings, *, token: str | None, http: httpx.AsyncClient, files: Mapping[str, str]
+    ) -> Poster:
+        """Build the poster of one connection. `files` maps every further secret reference in `settings` to its value."""
+
+
+def seal(
+    fact: Fact,
+    *,
+    source: str,
+    connection: str,
+    payload: Mapping[str, Any],
+    received_at: datetime,
+    traceparent: str | None = None,
+) -> Event:
+    """Turn a fact into an event whose id depends on the connection and the fact alone.
+
+    Changing this breaks deduplication.
+    """
+    digest = hashlib.sha256(f"{connection}\n{fact.key}".encode("utf-8", "surrogatepass")).hexdigest()
+    data = EventData.model_construct(
+        kind=fact.kind,
+        actor=fact.actor,
+        subject=fact.subject,
+        text=fact.text,
+        labels=fact.labels,
+        changed=dict(fact.changed),
+        mentions=fact.mentions,
+        visibility=fact.visibility,
+        links=fact.links,
+        address=dict(fact.address),
+        artefact=fact.artefact,
+        payload=payload if isinstance(payload, dict) else dict(payload),
+    )
+    return Event.model_construct(
+        specversion="1.0",
+        id=f"evt_{digest[:32]}",
+        source=f"{source}/{fact.account}" if fact.account else source,
+        type=f"{source}.{fact.kind}",
+        subject=fact.subject.key,
+        time=fact.occurred_at or received_at,
+        datacontenttype="application/json",
+        connection=connection,
+        dataref=None,
+        traceparent=traceparent,
+        data=data,
+    )

@@ -1,0 +1,3 @@
+"""GitHub: repository, organisation and App webhooks in; comments, pull requests, labels, statuses and checks
+out.
+"""

@@ -1,0 +1,170 @@
+"""What can be posted to GitHub: the part a rule fixes (target) and the part the agent supplies (arguments).
+
+Shapes and bounds only; nothing here talks to GitHub.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, StringConstraints
+
+from connectors.base import OutputArguments, OutputSpec, OutputTarget
+
+MAX_INPUT: Final = 200_000
+"""Characters an agent may hand over; what GitHub does not take is cut when posting."""
+
+RepositoryName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$", max_length=200)
+]
+Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{7,64}$")]
+Branch = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9-]*:)?[A-Za-z0-9._/+#@=-]+$", min_length=1, max_length=255
+    ),
+]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
+Markdown = Annotated[str, StringConstraints(min_length=1, max_length=MAX_INPUT)]
+Reaction = Literal["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"]
+
+
+class RepositoryTarget(OutputTarget):
+    """Base: the repository. Left out with `to: origin`, where the event names it."""
+
+    repository: RepositoryName | None = None
+
+
+class CommentTarget(RepositoryTarget):
+    """An issue or pull request."""
+
+    number: int | None = Field(default=None, gt=0)
+
+
+class CommentArguments(OutputArguments):
+    text: Markdown = Field(
+        description="The comment, in GitHub Markdown. @mentions are shown but notify nobody."
+    )
+
+
+class ThreadTarget(CommentTarget):
+    """A thread of review comments."""
+
+    comment_id: int | None = Field(default=None, gt=0)
+    """The first comment of the thread."""
+
+
+class PullRequestTarget(RepositoryTarget):
+    base: Branch | None = None
+    """The branch to merge into. Left out: what the agent says, else the default branch."""
+    draft: bool = False
+    title_prefix: str = Field(default="", max_length=60)
+    labels: tuple[Label, ...] = Field(default=(), max_length=20)
+
+
+class PullRequestArguments(OutputArguments):
+    title: str = Field(min_length=1, max_length=1000, description="One line that says what the change does.")
+    body: str = Field(default="", max_length=MAX_INPUT, description="What was changed and why, in Markdown.")
+    head: Branch = Field(description="The branch with the commits, already pushed to the repository.")
+    base: Branch | None = Field(
+        default=None, description="The branch to merge into; leave out for the default branch."
+    )
+
+
+class ReactionTarget(ThreadTarget):
+    """An issue, a pull request, or with `comment_id` a comment in its conversation."""
+
+    content: Reaction | None = None
+    """Fixes the reaction. Left out: what the agent says."""
+
+
+class ReactionArguments(OutputArguments):
+    content: Reaction = Field(default="eyes", description="The reaction to add.")
+
+
+class LabelTarget(CommentTarget):
+    allowed: tuple[Label, ...] = Field(default=(), max_length=100)
+    """The labels the agent may choose from. Empty: any."""
+
+
+class LabelArguments(OutputArguments):
+    labels: tuple[Label, ...] = Field(min_length=1, max_length=20, description="Names of the labels to add.")
+
+
+class CommitTarget(RepositoryTarget):
+    """Base: a commit. Left out with `to: origin`, where the event names it."""
+
+    sha: Sha | None = None
+
+
+class StatusTarget(CommitTarget):
+    context: str = Field(default="triggerhub", min_length=1, max_length=255)
+
+
+class StatusArguments(OutputArguments):
+    state: Literal["pending", "success", "failure", "error"] = Field(description="The state to show.")
+    description: str = Field(
+        default="", max_length=1000, description="One short line; cut at 140 characters."
+    )
+    target_url: str | None = Field(
+        default=None, max_length=2000, pattern=r"^https?://", description="A page with details."
+    )
+
+
+class CheckRunTarget(CommitTarget):
+    name: str = Field(default="triggerhub", min_length=1, max_length=255)
+
+
+class CheckRunArguments(OutputArguments):
+    conclusion: Literal[
+        "success", "failure", "neutral", "cancelled", "skipped", "timed_out", "action_required"
+    ] = Field(description="The outcome to show.")
+    title: str = Field(min_length=1, max_length=1000, description="One line that says the outcome.")
+    summary: str = Field(min_length=1, max_length=MAX_INPUT, description="The findings, in Markdown.")
+    text: str = Field(default="", max_length=MAX_INPUT, description="Further details, in Markdown.")
+
+
+OUTPUTS: Final[dict[str, OutputSpec]] = {
+    "comment": OutputSpec(
+        description="Write a comment on the GitHub issue, pull request or commit.",
+        target=CommentTarget,
+        arguments=CommentArguments,
+        to_origin=True,
+    ),
+    "reply_in_review_thread": OutputSpec(
+        description="Reply in the thread of review comments on a line of a GitHub pull request.",
+        target=ThreadTarget,
+        arguments=CommentArguments,
+        to_origin=True,
+    ),
+    "open_pull_request": OutputSpec(
+        description="Open a GitHub pull request from a branch that you have pushed.",
+        target=PullRequestTarget,
+        arguments=PullRequestArguments,
+        to_origin=True,
+    ),
+    "add_reaction": OutputSpec(
+        description="Add a reaction to the GitHub comment, issue or pull request.",
+        target=ReactionTarget,
+        arguments=ReactionArguments,
+        to_origin=True,
+    ),
+    "add_label": OutputSpec(
+        description="Add labels to the GitHub issue or pull request.",
+        target=LabelTarget,
+        arguments=LabelArguments,
+        to_origin=True,
+    ),
+    "set_commit_status": OutputSpec(
+        description="Set the status that GitHub shows beside the commit.",
+        target=StatusTarget,
+        arguments=StatusArguments,
+        to_origin=True,
+    ),
+    "create_check_run": OutputSpec(
+        description="Report a completed check on the GitHub commit, with a summary.",
+        target=CheckRunTarget,
+        arguments=CheckRunArguments,
+        to_origin=True,
+    ),
+}

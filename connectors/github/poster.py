@@ -1,0 +1,94 @@
+"""Posts to GitHub for one connection: picks the output and hands over. Must not decide when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import httpx
+
+from connectors.base import Identity, Post, Poster, PostRefusedError, RepositoryAccess
+from connectors.github.client import Client
+from connectors.github.comments import Comments, ThreadReplies
+from connectors.github.credentials import AppCredentials, Credentials, NoCredentials, TokenCredentials
+from connectors.github.destinations import check_repository
+from connectors.github.marks import CheckRuns, Labels, Reactions, Statuses
+from connectors.github.pull_requests import PullRequests
+from connectors.github.rest import Rest
+from connectors.github.settings import GitHubSettings
+from schemas.result import Receipt
+
+
+class Output(Protocol):
+    """One kind of post. Both methods call GitHub and raise PostError."""
+
+    async def find(self, post: Post) -> Receipt | None:
+        """An earlier try at this post. Must not write."""
+
+    async def create(self, post: Post) -> Receipt:
+        """Make the post."""
+
+
+class GitHubPoster(Poster):
+    """One connection's way out."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._outputs: Mapping[str, Output] = {
+            "comment": Comments(client),
+            "reply_in_review_thread": ThreadReplies(client),
+            "open_pull_request": PullRequests(client),
+            "add_reaction": Reactions(client),
+            "add_label": Labels(client),
+            "set_commit_status": Statuses(client),
+            "create_check_run": CheckRuns(client),
+        }
+
+    @classmethod
+    def build(
+        cls,
+        settings: GitHubSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],
+    ) -> GitHubPoster:
+        """Make the poster of a connection. `files` holds the App's private key under its reference."""
+        rest = Rest(settings.api_url, http)
+        declared = Identity(
+            actor_ids=frozenset(settings.self_ids),
+            logins=frozenset(login.lower() for login in settings.self_logins),
+        )
+        return cls(Client(rest, _credentials(settings, token, rest, files), declared=declared))
+
+    async def find(self, post: Post) -> Receipt | None:
+        return await self._output(post).find(post)
+
+    async def create(self, post: Post) -> Receipt:
+        return await self._output(post).create(post)
+
+    async def identify(self) -> Identity:
+        return await self._client.identity()
+
+    async def repository(self, name: str) -> RepositoryAccess:
+        """`https://github.com/<name>` and a token; an App's is new, and good for its contents alone."""
+        check_repository(name)
+        return RepositoryAccess(
+            url=f"https://github.com/{name}", token=await self._client.credentials.clone_token(name)
+        )
+
+    def _output(self, post: Post) -> Output:
+        output = self._outputs.get(post.output)
+        if output is None:
+            msg = f"GitHub has no output {post.output!r}; it has {', '.join(self._outputs)}"
+            raise PostRefusedError(msg)
+        return output
+
+
+def _credentials(
+    settings: GitHubSettings, token: str | None, rest: Rest, files: Mapping[str, str]
+) -> Credentials:
+    if settings.app is not None:
+        key = files.get(settings.app.private_key, "")
+        return AppCredentials(settings.app.id, key, rest, installation_id=settings.app.installation_id)
+    return TokenCredentials(token, rest) if token else NoCredentials()

@@ -1,0 +1,157 @@
+"""Opening a pull request once. Must not touch one that is closed.
+
+The natural key is (head, base): GitHub has at most one open pull request of each pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from connectors.base import Post, PostError, PostRefusedError
+from connectors.body import get, id_at, text_at
+from connectors.calls import decoded
+from connectors.github.client import Client
+from connectors.github.comments import is_marked, marked
+from connectors.github.destinations import repository_of
+from connectors.github.outputs import PullRequestArguments, PullRequestTarget
+from connectors.github.payloads import items
+from connectors.github.rest import check, explain, objects
+from schemas.result import Receipt
+
+MAX_TITLE: Final = 256
+ADOPTED: Final = "the pull request existed already; adopted"
+
+
+class PullRequests:
+    """The output `open_pull_request`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def find(self, post: Post) -> Receipt | None:
+        """The pull request with our marker, open or not.
+
+        One that is open but lacks its labels is not reported: `create` then adopts it and adds them.
+        """
+        target, arguments = _parts(post)
+        repository = repository_of(post)
+        for pull in await self._of_branch(repository, arguments.head, state="all"):
+            if is_marked(post, pull) and await self._client.is_ours(pull):
+                is_open = text_at(pull, "state") == "open"
+                if is_open and not _has_labels(pull, target.labels):
+                    return None
+                return _receipt(repository, pull)
+        return None
+
+    async def create(self, post: Post) -> Receipt:
+        target, arguments = _parts(post)
+        repository = repository_of(post)
+        base = target.base or arguments.base or await self._default_branch(repository)
+        path = f"/repos/{repository}/pulls"
+        response = await self._client.attempt(
+            "POST",
+            path,
+            repository=repository,
+            json={
+                "title": one_line(f"{target.title_prefix}{arguments.title}", MAX_TITLE),
+                "head": arguments.head,
+                "base": base,
+                "body": marked(post, arguments.body),
+                "draft": target.draft,
+                "maintainer_can_modify": True,
+            },
+        )
+        note = ""
+        if _exists(response):
+            pull = await self._open_one(repository, arguments.head, base)
+            if pull is None:
+                check(response, what=f"POST {path}")
+                msg = f"POST {path}: a pull request of {arguments.head!r} is said to exist, but none is shown"
+                raise PostRefusedError(msg)
+            note = "" if is_marked(post, pull) else ADOPTED
+        else:
+            check(response, what=f"POST {path}")
+            found = decoded(response)
+            pull = found if isinstance(found, Mapping) else {}
+        if not _has_labels(pull, target.labels):
+            note = "; ".join(
+                part for part in (note, await self._label(repository, pull, target.labels)) if part
+            )
+        return _receipt(repository, pull, note=note)
+
+    async def _default_branch(self, repository: str) -> str:
+        response = await self._client.get(f"/repos/{repository}", repository=repository)
+        branch = text_at(decoded(response), "default_branch")
+        if branch is None:
+            msg = f"{repository} names no default branch; set base in the rule"
+            raise PostRefusedError(msg)
+        return branch
+
+    async def _of_branch(
+        self, repository: str, head: str, *, state: str, base: str | None = None
+    ) -> list[Mapping[str, Any]]:
+        owner = repository.partition("/")[0]
+        params = {"head": head if ":" in head else f"{owner}:{head}", "state": state, "per_page": "100"}
+        if base is not None:
+            params["base"] = base
+        return objects(
+            await self._client.get(f"/repos/{repository}/pulls", repository=repository, params=params)
+        )
+
+    async def _open_one(self, repository: str, head: str, base: str) -> Mapping[str, Any] | None:
+        pulls = await self._of_branch(repository, head, state="open", base=base)
+        branch = head.rpartition(":")[2]
+        return next((pull for pull in pulls if text_at(pull, "head", "ref") in {branch, None}), None)
+
+    async def _label(self, repository: str, pull: Mapping[str, Any], labels: tuple[str, ...]) -> str:
+        """Add the labels. The pull request is there already, so a failure is a note and no error."""
+        number = id_at(pull, "number")
+        try:
+            await self._client.post(
+                f"/repos/{repository}/issues/{number}/labels",
+                repository=repository,
+                json={"labels": list(labels)},
+            )
+        except PostError as error:
+            return f"its labels could not be added ({error})"
+        return ""
+
+
+def one_line(text: str, limit: int) -> str:
+    """`text` as one line of at most `limit` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def _parts(post: Post) -> tuple[PullRequestTarget, PullRequestArguments]:
+    target, arguments = post.target, post.arguments
+    if not isinstance(target, PullRequestTarget) or not isinstance(arguments, PullRequestArguments):
+        msg = f"the output {post.output} got target or arguments of another output"
+        raise PostRefusedError(msg)
+    return target, arguments
+
+
+def _exists(response: httpx.Response) -> bool:
+    is_refusal = response.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    return is_refusal and "pull request already exists" in explain(response).lower()
+
+
+def _has_labels(pull: Mapping[str, Any], wanted: tuple[str, ...]) -> bool:
+    present = {(text_at(label, "name") or "").lower() for label in items(pull, "labels")}
+    return {label.lower() for label in wanted} <= present
+
+
+def _receipt(repository: str, pull: Mapping[str, Any], *, note: str = "") -> Receipt:
+    # A renamed repository answers under its new name, which is also the one that its events will carry.
+    name = text_at(pull, "base", "repo", "full_name") or repository
+    number = get(pull, "number")
+    subject = f"{name}#{number}" if isinstance(number, int) else None
+    return Receipt(
+        url=text_at(pull, "html_url"),
+        artefact=f"pr:{subject}" if subject else None,
+        subject=subject,
+        note=note,
+    )

@@ -1,0 +1,260 @@
+"""The door: POST /hooks/<connection>. Verify raw bytes, read, normalise, store; only then 2xx (design §4.4).
+
+A plain ASGI application, because every webhook of every team passes here. It never talks to a vendor, never waits for
+Kafka, and never writes a body, token or signature anywhere but into the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+import structlog
+
+from connectors.base import Connector, Identity, Normalised, Outcome, Request, SignatureError, UnreadableError, seal
+from connectors.body import body_hash
+from connectors.intake import Intake
+from connectors.observations import Observations
+from schemas.event import Event
+from schemas.topics import EVENTS, MAX_MESSAGE_BYTES
+from schemas.trace import new_traceparent
+from storage.database import StorageUnavailableError
+from storage.deliveries import Incoming, IncomingEvent
+from storage.outbox import Message
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Announce = Callable[[Sequence[tuple[Message, Event | None]]], None]
+
+READ_SECONDS: Final = 10.0
+"""A sender that takes longer to send its body is cut off: slow senders must not hold connections."""
+RETRY_AFTER_SECONDS: Final = b"5"
+MAX_ID: Final = 200
+
+
+@dataclass(slots=True)
+class Inbound:
+    """One connection as the door sees it. `identity` is filled in once the vendor was asked who we are."""
+
+    name: str
+    connector: Connector
+    secrets: Sequence[str]
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sender gets."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    retry_after: bytes | None = None
+
+
+class Ingress:
+    """ASGI application for `/hooks/<connection>`."""
+
+    def __init__(
+        self,
+        connections: Mapping[str, Inbound],
+        intake: Intake,
+        *,
+        announce: Announce,
+        observations: Observations,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.connections = connections
+        self._intake = intake
+        self._announce = announce
+        self._observations = observations
+        self._clock = clock
+        self.closing = False
+        """True while stopping: new webhooks get 503, so that the vendor tries again elsewhere or later."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = str(scope["path"]).removeprefix("/hooks/").rstrip("/")
+        began = time.perf_counter()
+        answer = await self._answer(scope, receive, name)
+        self._observations.delivery(
+            connection=name if name in self.connections else "unknown",
+            status=answer.status,
+            seconds=time.perf_counter() - began,
+        )
+        headers = [(b"content-type", answer.content_type), (b"content-length", str(len(answer.body)).encode())]
+        if answer.retry_after is not None:
+            headers.append((b"retry-after", answer.retry_after))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: Scope, receive: Receive, name: str) -> Answer:
+        inbound = self.connections.get(name)
+        if inbound is None:
+            return _problem(404, f"no connection is called {name[:100]!r}; the path is /hooks/<connection>")
+        if scope["method"] != "POST":
+            return _problem(405, "webhooks are sent with POST")
+        if self.closing:
+            return replace(_problem(503, "stopping"), retry_after=RETRY_AFTER_SECONDS)
+        headers = _headers(scope)
+        try:
+            body = await _read(receive, headers, limit=inbound.connector.max_body)
+        except _TooLargeError:
+            return _problem(413, f"the body is larger than {inbound.connector.max_body} bytes")
+        except (TimeoutError, _GoneError):
+            return _problem(408, "the body did not arrive")
+        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+        request = Request(headers=headers, body=body, query=query)
+        try:
+            inbound.connector.verify(request, secrets=inbound.secrets, now=self._clock())
+        except SignatureError as error:
+            log.warning("webhook refused", connection=name, reason=str(error))
+            return Answer(401)
+        return await self._accept(inbound, request)
+
+    async def _accept(self, inbound: Inbound, request: Request) -> Answer:
+        try:
+            reading = inbound.connector.normalise(request, identity=inbound.identity)
+        except UnreadableError as error:
+            return await self._quarantine(inbound, request, str(error))
+        if reading.outcome is Outcome.CHALLENGE:
+            reply = reading.reply
+            return Answer(200, reply.body, reply.content_type.encode()) if reply else Answer(200)
+        incoming, events = prepare(inbound, request, reading, received_at=datetime.fromtimestamp(self._clock(), UTC))
+        try:
+            fresh = await self._intake.store(incoming)
+        except StorageUnavailableError as error:
+            log.error("webhook not stored", connection=inbound.name, error=str(error))  # noqa: TRY400 - no stack needed
+            return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
+        self._observations.outcome(connection=inbound.name, outcome=reading.outcome.value)
+        new = [event for event in events if event.id in fresh]
+        self._announce([(message_of(event, stored), event) for event, stored in zip(events, incoming.events, strict=True)
+                        if event.id in fresh])
+        if reading.reply is not None:
+            return Answer(200, reading.reply.body, reading.reply.content_type.encode())
+        return Answer(202, orjson.dumps({"outcome": reading.outcome.value, "reason": reading.reason,
+                                         "events": [event.id for event in new],
+                                         "duplicates": len(events) - len(new)}))
+
+    async def _quarantine(self, inbound: Inbound, request: Request, reason: str) -> Answer:
+        """Signed but unreadable: kept with its bytes, and said so."""
+        digest = body_hash(request.body)
+        log.warning("webhook unreadable", connection=inbound.name, reason=reason, body_hash=digest)
+        incoming = Incoming(
+            id=f"{inbound.name}:unreadable:{digest}",
+            connection=inbound.name,
+            outcome="unreadable",
+            reason=reason,
+            body_hash=digest,
+            body_size=len(request.body),
+            body=request.body,
+        )
+        try:
+            await self._intake.store(incoming)
+        except StorageUnavailableError:
+            return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
+        self._observations.outcome(connection=inbound.name, outcome="unreadable")
+        return _problem(400, reason)
+
+
+def prepare(
+    inbound: Inbound, request: Request, reading: Normalised, *, received_at: datetime
+) -> tuple[Incoming, list[Event]]:
+    """The rows of one delivery and the events in them. Pure."""
+    traceparent = request.headers.get("traceparent") or new_traceparent()
+    events: list[Event] = []
+    stored: list[IncomingEvent] = []
+    for fact in reading.facts:
+        event = seal(
+            fact,
+            source=inbound.connector.source,
+            connection=inbound.name,
+            payload=reading.payload,
+            received_at=received_at,
+            traceparent=traceparent,
+        )
+        events.append(event)
+        stored.append(
+            IncomingEvent(
+                id=event.id,
+                connection=inbound.name,
+                connector=inbound.connector.source,
+                kind=fact.kind,
+                subject=event.subject,
+                time=event.time.timestamp(),
+                body=encode(event),
+            )
+        )
+    key = reading.delivery_key
+    incoming = Incoming(
+        id=f"{inbound.name}:{key if len(key) <= MAX_ID else body_hash(key.encode())}",
+        connection=inbound.name,
+        outcome=reading.outcome.value,
+        reason=reading.reason,
+        body_hash=body_hash(request.body),
+        body_size=len(request.body),
+        events=stored,
+    )
+    return incoming, events
+
+
+def encode(event: Event) -> bytes:
+    """The CloudEvents JSON of an event."""
+    return event.model_dump_json(exclude_none=False).encode()
+
+
+def message_of(event: Event, stored: IncomingEvent) -> Message:
+    """The Kafka message of an event; too large for Kafka, it travels without its payload and says where that is."""
+    if len(stored.body) <= MAX_MESSAGE_BYTES:
+        return Message(EVENTS.name, event.id, event.subject, stored.body)
+    return Message(EVENTS.name, event.id, event.subject, encode(without_payload(event)))
+
+
+def without_payload(event: Event) -> Event:
+    """A copy that fits a Kafka message."""
+    data = event.data.model_copy(update={"payload": {}, "text": event.data.text[:20_000]})
+    return event.model_copy(update={"data": data, "dataref": f"/api/v1/events/{event.id}"})
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _GoneError(Exception):
+    pass
+
+
+async def _read(receive: Receive, headers: Mapping[str, str], *, limit: int) -> bytes:
+    declared = headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise _TooLargeError
+    chunks: list[bytes] = []
+    size = 0
+    async with asyncio.timeout(READ_SECONDS):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _GoneError
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _TooLargeError
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _problem(status: int, reason: str) -> Answer:
+    return Answer(status, orjson.dumps({"error": reason}))

@@ -1,0 +1,158 @@
+"""Posting comments once: with a hidden mark, found again by it, as restricted as what they answer.
+
+On Cloud the mark is a comment property, which nobody sees and no text can imitate; on Data Center it is an
+anchor in the text, which shows as nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+from urllib.parse import quote
+
+from connectors.base import Post, PostUncertainError
+from connectors.body import get, id_at, text_at
+from connectors.clip import clip
+from connectors.jira.adf import to_adf
+from connectors.jira.client import JiraClient, JiraRefusalError, issue_path
+from connectors.jira.outputs import CommentArguments
+from connectors.jira.wiki import to_wiki
+from schemas.result import Receipt
+
+LIMIT: Final = 30_000
+"""Characters. Jira Cloud takes 32,767 of its stored form, which is longer than what we send."""
+MARKER_PROPERTY: Final = "triggerhub.marker"
+"""Changing this breaks the finding of earlier comments."""
+INTERNAL_PROPERTY: Final = "sd.public.comment"
+PAGE: Final = 100
+MAX_PAGES: Final = 20
+
+
+class Comments:
+    """Comments of one connection."""
+
+    def __init__(self, client: JiraClient) -> None:
+        self._client = client
+        self._cloud = client.settings.product == "cloud"
+
+    async def find(self, post: Post, issue: str) -> Receipt | None:
+        """Our comment of (run, slot) on the issue, newest first."""
+        start = 0
+        for _ in range(MAX_PAGES):
+            page = await self._client.read(
+                issue_path(issue, "comment"),
+                what=f"reading the comments of {issue}",
+                params={
+                    "expand": "properties",
+                    "orderBy": "-created",
+                    "startAt": str(start),
+                    "maxResults": str(PAGE),
+                },
+            )
+            comments = page.get("comments")
+            if not isinstance(comments, list) or not comments:
+                return None
+            for comment in comments:
+                if self._is_ours(comment, post):
+                    return self._receipt(post, issue, comment, note="found from an earlier attempt")
+            start += len(comments)
+            total = page.get("total")
+            if isinstance(total, int) and start >= total:
+                return None
+        return None
+
+    async def create(self, post: Post, issue: str) -> Receipt:
+        """Post the comment. A refusal as too long is answered by one shorter try: nothing was written."""
+        assert isinstance(post.arguments, CommentArguments)  # noqa: S101 - the outbox validated it by the spec
+        text = clip(post.arguments.text, LIMIT)
+        note = "the text was shortened to fit Jira's limit" if text != post.arguments.text else ""
+        try:
+            made = await self._post(post, issue, self._body(post, text))
+        except JiraRefusalError as error:
+            if not _too_long(error):
+                raise
+            note = "the text was shortened to fit Jira's limit"
+            made = await self._post(post, issue, self._short_body(post, text))
+        return self._receipt(post, issue, made, note=note)
+
+    async def _post(self, post: Post, issue: str, body: Any) -> dict[str, Any]:
+        payload: dict[str, Any] = {"body": body}
+        properties = []
+        if self._cloud:
+            properties.append({"key": MARKER_PROPERTY, "value": {"run": post.run, "slot": post.slot}})
+        if post.to_origin and post.origin.visibility == "restricted":
+            payload.update(_visibility(post))
+            if post.origin.address.get("internal") == "true":
+                properties.append({"key": INTERNAL_PROPERTY, "value": {"internal": True}})
+        if properties:
+            payload["properties"] = properties
+        what = f"commenting on {issue}"
+        _, made = await self._client.write("POST", issue_path(issue, "comment"), what=what, json=payload)
+        if id_at(made, "id") is None:
+            msg = f"{what}: the answer names no comment"
+            raise PostUncertainError(msg)
+        return made
+
+    def _body(self, post: Post, text: str) -> Any:
+        if self._cloud:
+            return to_adf(text)
+
+        anchor = "\n\n" + _anchor(post)
+        room = LIMIT
+        wiki = to_wiki(text)
+        while len(wiki) + len(anchor) > LIMIT and room > 1:
+            # Escapes make the text longer, by how much only the converter knows.
+            room = room * 3 // 4
+            wiki = to_wiki(clip(text, room))
+        return wiki + anchor
+
+    def _short_body(self, post: Post, text: str) -> Any:
+        """At most half of `text`, and small in whichever way Jira counts."""
+        room = min(len(text), LIMIT) // 2
+        body = self._body(post, clip(text, room))
+        while len(body if isinstance(body, str) else json.dumps(body)) > LIMIT and room > 1:
+            room = room * 3 // 4
+            body = self._body(post, clip(text, room))
+        return body
+
+    def _is_ours(self, comment: object, post: Post) -> bool:
+        if not self._cloud:
+            return _anchor(post) in (text_at(comment, "body") or "")
+        properties = get(comment, "properties")
+        return isinstance(properties, list) and any(
+            text_at(entry, "key") == MARKER_PROPERTY
+            and text_at(entry, "value", "run") == post.run
+            and text_at(entry, "value", "slot") == post.slot
+            for entry in properties
+        )
+
+    def _receipt(self, post: Post, issue: str, comment: object, *, note: str) -> Receipt:
+        number = id_at(comment, "id")
+        page = post.origin.subject.url if post.to_origin else None
+        if page is None and self._client.settings.site is not None:
+            page = f"{self._client.settings.site}/browse/{quote(issue, safe='')}"
+        url = f"{page}?focusedCommentId={number}#comment-{number}" if page is not None else None
+        return Receipt(url=url, artefact=f"comment:{number}", note=note)
+
+
+def _anchor(post: Post) -> str:
+    """Changing this breaks the finding of earlier comments."""
+    return f"{{anchor:triggerhub.{quote(post.run, safe='')}.{quote(post.slot, safe='')}}}"
+
+
+def _visibility(post: Post) -> dict[str, Any]:
+    """Who may read the comment that is answered may read the answer, and nobody else."""
+    address = post.origin.address
+    kind = address.get("visibility_type")
+    if kind not in {"role", "group"}:
+        return {}
+    which = "identifier" if "visibility_identifier" in address else "value"
+    return {"visibility": {"type": kind, which: address.get(f"visibility_{which}", "")}}
+
+
+def _too_long(error: JiraRefusalError) -> bool:
+    """`The entered text is too long. It exceeds the allowed limit of 32,767 characters.` The number is in
+    every language, the words are not.
+    """
+    message = error.errors.get("comment", "")
+    return "too long" in message or "32,767" in message or "32767" in message

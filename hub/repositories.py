@@ -1,0 +1,29 @@
+"""Joins the runner's wish for a repository to the connector that hosts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from connectors.base import PostError, PostRefusedError, RepositoryAccess
+from connectors.outbox import Outbound
+from runner.world import MountError
+
+
+class ConnectedRepositories:
+    """`runner.world.Repositories` over the connections' posters."""
+
+    def __init__(self, outbound: Callable[[], Mapping[str, Outbound]]) -> None:
+        self._outbound = outbound
+
+    async def access(self, connection: str, name: str) -> RepositoryAccess:
+        """Raises MountError."""
+        found = self._outbound().get(connection)
+        if found is None:
+            msg = f"repository {name!r}: the connection {connection!r} has no credential or does not exist"
+            raise MountError(msg, permanent=True)
+        try:
+            return await found.poster.repository(name)
+        except PostRefusedError as error:
+            raise MountError(str(error), permanent=True) from None
+        except PostError as error:
+            raise MountError(str(error), permanent=False) from None

@@ -1,0 +1,212 @@
+"""What must hold between the parts of a configuration: names that exist, clauses that can hold, no secret.
+
+Works on plain values, so that a mistake in one field never hides those in others. Reports, never raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from router.expressions import ExpressionError, compile_expression
+from router.grants import OutputPlan, OutputReader, OutputSpecs
+from router.problems import Location, hint, quote, unknown
+from router.rules import expand_kinds
+from router.shapes import Finding, validate
+from schemas.config import SECRET_REFERENCE, is_glob
+from schemas.event import KINDS
+
+_SECRET_NAMES: Final = (
+    "token",
+    "tokens",
+    "secret",
+    "secrets",
+    "password",
+    "passwords",
+    "private_key",
+    "api_key",
+)
+HIDDEN: Final = "(not shown)"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of one configuration that rules may use."""
+
+    connections: Mapping[str, str | None]
+    """Source by connection; None where it is not known."""
+    environments: frozenset[str]
+    agents: Mapping[str, str | None]
+    """Environment by agent."""
+    sources: frozenset[str]
+
+
+def is_secret(name: str) -> bool:
+    """Whether a field of a connection holds a secret, by its name."""
+    return name in _SECRET_NAMES or name.endswith(tuple(f"_{ending}" for ending in _SECRET_NAMES))
+
+
+def check_connection(raw: object, models: Mapping[str, type[BaseModel]]) -> list[Finding]:
+    """Findings about `connections.<name>`. No message repeats a value, except an unknown source."""
+    if not isinstance(raw, dict):
+        return [Finding((), "must be a mapping of names to values")]
+    literals = dict(_literal_secrets(raw, ()))
+    findings = [
+        Finding(
+            place, "a secret must be a reference, env:NAME or file:PATH; the value itself must not stand here"
+        )
+        for place in literals
+    ]
+    source = raw.get("source")
+    if source is None:
+        findings.append(Finding(("source",), f"required, but missing; {hint('', models)}"))
+    elif not isinstance(source, str) or source not in models:
+        findings.append(Finding(("source",), unknown("source", str(source), models)))
+    else:
+        _, wrong = validate(models[source], raw, show_values=False)
+        findings += [found for found in wrong if found.location not in literals]
+    return [Finding(found.location, _redact(found.message, literals.values())) for found in findings]
+
+
+def _literal_secrets(
+    value: object, place: Location, *, secret: bool = False
+) -> Iterator[tuple[Location, object]]:
+    """Every place where a secret was written out."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _literal_secrets(inner, (*place, name), secret=is_secret(name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _literal_secrets(inner, (*place, index), secret=secret)
+    elif secret and value is not None and not _is_reference(value):
+        yield place, value
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and SECRET_REFERENCE.fullmatch(value) is not None
+
+
+def _redact(message: str, secrets: Iterable[object]) -> str:
+    for secret in secrets:
+        if str(secret):
+            message = message.replace(str(secret), HIDDEN)
+    return message
+
+
+class RuleChecker:
+    """Checks the rules of one configuration, one at a time."""
+
+    def __init__(self, names: Names, specs: OutputSpecs) -> None:
+        self._names = names
+        self._outputs = OutputReader(connections=names.connections, specs=specs)
+        self._configured = sorted({source for source in names.connections.values() if source is not None})
+
+    def check(self, raw: Mapping[str, Any]) -> tuple[list[Finding], OutputPlan]:
+        """Findings about one rule as written, and its outputs."""
+        match = raw.get("match")
+        match = match if isinstance(match, dict) else {}
+        findings = [*self._references(raw), *self._match(match)]
+        origins = self.origins(match)
+        plan = self._outputs.read(raw.get("outputs"), origins=origins)
+        return findings + plan.findings, plan
+
+    def origins(self, match: Mapping[str, Any]) -> list[str] | None:
+        """Sources that an event of such a match can come from; all that are configured where it pins none.
+
+        None where the match names what does not exist.
+        """
+        connection, source, types = match.get("connection"), match.get("source"), match.get("type")
+        if isinstance(connection, str):
+            pinned = self._names.connections.get(connection)
+            return None if pinned is None else [pinned]
+        if isinstance(source, str):
+            return [source] if source in self._names.sources else None
+        prefixes = {entry.partition(".")[0] for entry in _texts(types)}
+        pinned_by_type = sorted(prefixes & self._names.sources)
+        return pinned_by_type or self._configured
+
+    def _references(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        agent, environment, repository = raw.get("agent"), raw.get("environment"), raw.get("repository")
+        names = self._names
+        if isinstance(agent, str) and agent not in names.agents:
+            yield Finding(("agent",), unknown("agent", agent, names.agents))
+        elif isinstance(agent, str) and environment is None and names.agents[agent] is None:
+            yield Finding(
+                ("agent",), f"the agent {agent!r} has no environment: name one there or in this rule"
+            )
+        if isinstance(environment, str) and environment not in names.environments:
+            yield Finding(("environment",), unknown("environment", environment, names.environments))
+        if isinstance(repository, dict):
+            connection = repository.get("connection")
+            if isinstance(connection, str) and connection not in names.connections:
+                yield Finding(
+                    ("repository", "connection"), unknown("connection", connection, names.connections)
+                )
+
+    def _match(self, match: Mapping[str, Any]) -> Iterator[Finding]:
+        yield from self._match_source(match)
+        for place, kind in _placed(match.get("kind"), ("match", "kind")):
+            if expand_kinds((kind,)):
+                continue
+            if is_glob(kind):
+                yield Finding(place, f"{quote(kind)} fits no kind of event; {hint(kind.strip('*?'), KINDS)}")
+            else:
+                yield Finding(place, unknown("kind", kind, KINDS))
+        for place, name in _placed(match.get("type"), ("match", "type")):
+            yield from self._match_type(place, name, match)
+        condition = match.get("if")
+        if isinstance(condition, str) and condition:
+            yield from _condition(condition)
+
+    def _match_source(self, match: Mapping[str, Any]) -> Iterator[Finding]:
+        source, connection, names = match.get("source"), match.get("connection"), self._names
+        if isinstance(source, str):
+            if source not in names.sources:
+                yield Finding(("match", "source"), unknown("source", source, names.sources))
+            elif source not in self._configured:
+                yield Finding(("match", "source"), f"no connection has the source {source!r}", "warning")
+        if isinstance(connection, str):
+            if connection not in names.connections:
+                yield Finding(("match", "connection"), unknown("connection", connection, names.connections))
+            elif isinstance(source, str) and names.connections[connection] not in {None, source}:
+                actual = names.connections[connection]
+                msg = f"the connection {connection!r} is of {actual!r}, not {source!r}: this can never match"
+                yield Finding(("match", "connection"), msg)
+
+    def _match_type(self, place: Location, name: str, match: Mapping[str, Any]) -> Iterator[Finding]:
+        prefix, _, kind = name.partition(".")
+        if kind not in KINDS:
+            yield Finding(
+                place, f"{quote(name)} is no type: write the source and a kind; {hint(kind, KINDS)}"
+            )
+        elif isinstance(match.get("source"), str) and prefix != match["source"]:
+            yield Finding(place, f"{quote(name)} never comes from the source {match['source']!r}")
+        elif prefix not in self._names.sources:
+            msg = f"no connector is called {quote(prefix)}: only another program can publish such events"
+            yield Finding(place, msg, "warning")
+
+
+def _condition(text: str) -> Iterator[Finding]:
+    place = ("match", "if")
+    try:
+        expression = compile_expression(text)
+    except ExpressionError as error:
+        yield Finding(place, str(error))
+        return
+    for path, near in expression.unknown_fields():
+        yield Finding(place, f"no event has the field {path}; {near}", "warning")
+
+
+def _placed(value: object, place: Location) -> Iterator[tuple[Location, str]]:
+    """Each text of a single value or list, with its place."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, list):
+        yield from (((*place, index), item) for index, item in enumerate(value) if isinstance(item, str))
+
+
+def _texts(value: object) -> list[str]:
+    return [text for _, text in _placed(value, ())]

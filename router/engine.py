@@ -1,0 +1,152 @@
+"""Matching an event against the rules: one verdict per candidate, each with the clause that decided and why.
+
+Pure and synchronous. Order of the clauses: enabled, paused, loop, match.* , match.if, who.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from router.expressions import MAX_SEEN, EventView, Expression, Failure, show
+from router.index import RuleIndex
+from router.problems import Problem
+from router.rules import CompiledRule
+from router.verdicts import Verdict, VerdictOutcome
+from schemas.event import Actor, Event
+
+MATCHED_REASON = "every clause holds"
+
+
+class RuleSet:
+    """The rules of one configuration, ready to be matched. Immutable; may be used by many threads."""
+
+    def __init__(self, rules: Sequence[CompiledRule], *, warnings: Iterable[Problem] = ()) -> None:
+        self.rules = tuple(rules)
+        self.warnings = tuple(warnings)
+        """What the loader found odd but not wrong."""
+        self._by_name = {rule.name: rule for rule in self.rules}
+        self._index = RuleIndex(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def get(self, name: str) -> CompiledRule | None:
+        """The rule of that name, or None (rules come and go between configurations)."""
+        return self._by_name.get(name)
+
+    def match(self, event: Event, *, paused: Collection[str] = ()) -> list[Verdict]:
+        """One verdict for each candidate, in the order of the configuration.
+
+        A candidate is a rule whose source, connection and kind fit; the others cost nothing and get no
+        verdict (`explain` gives theirs). `paused` names rules that an operator has stopped. Never raises.
+        """
+        candidates = self._index.candidates(event)
+        return _judge(candidates, event, paused) if candidates else []
+
+    def explain(self, event: Event, *, paused: Collection[str] = ()) -> list[Verdict]:
+        """One verdict for every rule: as `match` says, and for the rest the first clause that excludes it.
+
+        Costs time in proportion to the number of rules; for people, not for the stream.
+        """
+        excluded = {
+            rule.name: verdict for rule in self.rules if (verdict := _excluded(rule, event)) is not None
+        }
+        judged = _judge([rule for rule in self.rules if rule.name not in excluded], event, paused)
+        verdicts = excluded | {verdict.rule: verdict for verdict in judged}
+        return [verdicts[rule.name] for rule in self.rules]
+
+
+def _excluded(rule: CompiledRule, event: Event) -> Verdict | None:
+    """The verdict of a rule that is no candidate, else None."""
+    match = rule.rule.match
+    if match.source is not None and match.source != event.connector:
+        return _not_matched(rule, "match.source", match.source, event.connector)
+    if match.connection is not None and match.connection != event.connection:
+        return _not_matched(rule, "match.connection", match.connection, event.connection)
+    if event.data.kind not in rule.kinds:
+        return _not_matched(rule, "match.kind", list(match.kind or ()), event.data.kind)
+    return None
+
+
+def _judge(rules: Sequence[CompiledRule], event: Event, paused: Collection[str]) -> list[Verdict]:
+    verdicts: list[Verdict | None] = [_before_condition(rule, event, paused) for rule in rules]
+    conditions: dict[int, Expression] = {
+        index: rule.condition
+        for index, (rule, verdict) in enumerate(zip(rules, verdicts, strict=True))
+        if verdict is None and rule.condition is not None
+    }
+    failures: Mapping[int, Failure | None] = EventView(event).evaluate(conditions) if conditions else {}
+    return [
+        verdict or _after_condition(rule, event, failures.get(index))
+        for index, (rule, verdict) in enumerate(zip(rules, verdicts, strict=True))
+    ]
+
+
+def _before_condition(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdict | None:
+    """The verdict, where a clause before the condition decides."""
+    if not rule.rule.enabled:
+        return _suppressed(rule, "enabled", "the rule is switched off in the configuration (enabled: false)")
+    if rule.name in paused:
+        return _suppressed(rule, "paused", "the rule is paused by an operator")
+    data = event.data
+    if data.actor.is_self:
+        return _suppressed(rule, "loop", "triggerhub itself caused this event")
+    if rule.types and event.type not in rule.types:
+        return _not_matched(rule, "match.type", list(rule.rule.match.type or ()), event.type)
+    if rule.containers:
+        container = data.subject.container
+        if container is None or not any(pattern.fullmatch(container) for pattern in rule.containers):
+            return _not_matched(rule, "match.container", list(rule.rule.match.container or ()), container)
+    if rule.labels and rule.labels.isdisjoint(data.labels):
+        return _not_matched(rule, "match.labels", list(rule.rule.match.labels or ()), list(data.labels))
+    if rule.mentions and not any(mention.lower() in rule.mentions for mention in data.mentions):
+        return _not_matched(rule, "match.mentions", list(rule.rule.match.mentions or ()), list(data.mentions))
+    return None
+
+
+def _after_condition(rule: CompiledRule, event: Event, failure: Failure | None) -> Verdict:
+    if failure is not None:
+        return Verdict(
+            rule=rule.name,
+            outcome=VerdictOutcome.NOT_MATCHED,
+            clause="match.if",
+            expected=rule.rule.match.if_,
+            seen=failure.seen,
+            reason=failure.reason,
+        )
+    trust = trust_of(event.data.actor)
+    if trust not in rule.who:
+        return _not_matched(rule, "who", list(rule.rule.who), trust)
+    return Verdict(rule=rule.name, outcome=VerdictOutcome.MATCHED, reason=MATCHED_REASON)
+
+
+def trust_of(actor: Actor) -> str:
+    """The trust that `who` is compared with: a bot is a bot, whatever else the payload says of it.
+
+    A source's own actor (`system`) is no bot in this sense, though vendors may call it one.
+    """
+    return "bot" if actor.is_bot and actor.trust != "system" else actor.trust
+
+
+def _suppressed(rule: CompiledRule, clause: str, reason: str) -> Verdict:
+    return Verdict(rule=rule.name, outcome=VerdictOutcome.SUPPRESSED, clause=clause, reason=reason)
+
+
+def _not_matched(rule: CompiledRule, clause: str, expected: object, seen: object) -> Verdict:
+    wanted, found = _bounded(expected), _bounded(seen)
+    return Verdict(
+        rule=rule.name,
+        outcome=VerdictOutcome.NOT_MATCHED,
+        clause=clause,
+        expected=wanted,
+        seen=found,
+        reason=f"{clause} wants {wanted}, the event has {found}",
+    )
+
+
+def _bounded(value: object) -> str:
+    if not isinstance(value, list):
+        return show(value)
+    text = json.dumps([str(item)[:MAX_SEEN] for item in value[:MAX_SEEN]], ensure_ascii=False)
+    return text if len(text) <= MAX_SEEN else text[: MAX_SEEN - 1] + "…"

@@ -1,0 +1,66 @@
+"""Composing the dispatch that a matched rule sends to the runner.
+
+The prompt is the rule's own text, whole and unchanged. Nothing of an event is ever spliced into it: the event
+travels beside it, as data, and so does what the agent may post.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from router.rules import CompiledRule
+from schemas.dispatch import Dispatch, Limits, Repository
+from schemas.event import Event
+
+
+def conversation_key(rule: CompiledRule, event: Event) -> str:
+    """`<connector>:<connection>:<subject key>`, with the event's id behind it where each event stands alone.
+
+    Changing this cuts running conversations off from their sessions.
+    """
+    key = f"{event.connector}:{event.connection}:{event.data.subject.key}"
+    return f"{key}:{event.id}" if rule.rule.conversation == "event" else key
+
+
+def dispatch_id(event_id: str, rule: str) -> str:
+    """The same for the same event and rule, so that routing twice makes one dispatch.
+
+    Changing this breaks deduplication.
+    """
+    digest = hashlib.sha256(f"{event_id}\n{rule}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"dsp_{digest[:32]}"
+
+
+def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversation: str) -> Dispatch:
+    """The dispatch of one matched rule. `conversation` is `conversation_key`, or the one a session owns.
+
+    An event that another program published has no connection of ours: what would answer it is left out, and
+    the report is only recorded.
+    """
+    written = rule.rule
+    ours = event.connection in rule.connections
+    return Dispatch(
+        id=dispatch_id(event.id, rule.name),
+        rule=rule.name,
+        team=written.team,
+        agent=written.agent,
+        environment=rule.environment,
+        conversation=conversation,
+        follow_up=follow_up,
+        prompt=written.prompt,
+        report=written.report if ours else "none",
+        grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
+        repository=None
+        if written.repository is None
+        else Repository(
+            connection=written.repository.connection,
+            name=written.repository.name,
+            branch=written.repository.branch,
+        ),
+        limits=Limits(
+            budget_cents=written.limits.budget_cents,
+            timeout_seconds=written.limits.timeout.total_seconds(),
+        ),
+        event=event,
+        traceparent=event.traceparent,
+    )

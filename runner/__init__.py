@@ -1,0 +1,1 @@
+"""The runner role: turns dispatches into Managed Agents sessions and follows them to their end."""

@@ -1,0 +1,97 @@
+"""What the origin is told when a run ends, and the results a run asks for. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from runner.turn import Ending, ToolCall, Turn
+from schemas.dispatch import Dispatch, Grant
+from schemas.result import Origin, Result
+from storage.tables import RunStatus
+
+FINAL_SLOT: Final = "final"
+
+_WORDS: Final = {
+    RunStatus.FAILED: "could not finish this",
+    RunStatus.TIMED_OUT: "ran out of time and was stopped",
+    RunStatus.CANCELLED: "was stopped",
+}
+
+
+def origin_of(dispatch: Dispatch) -> Origin:
+    """Where the run came from."""
+    event = dispatch.event
+    return Origin(
+        connection=event.connection,
+        event_id=event.id,
+        kind=event.data.kind,
+        subject=event.data.subject,
+        address=event.data.address,
+        visibility=event.data.visibility,
+    )
+
+
+def tool_result(dispatch: Dispatch, run_id: str, grant: Grant, call: ToolCall) -> Result:
+    """The result a tool call asks for. The slot is the call's own id, so a call seen twice is one slot."""
+    slot = f"{grant.name}:{call.id}"
+    return Result(
+        id=f"{run_id}:{slot}",
+        run=run_id,
+        slot=slot,
+        conversation=dispatch.conversation,
+        output=grant.output,
+        connection=grant.connection or dispatch.event.connection,
+        target={**grant.target, **({} if grant.connection else {"to": "origin"})},
+        arguments=call.input,
+        origin=origin_of(dispatch),
+        traceparent=dispatch.traceparent,
+    )
+
+
+def final_result(dispatch: Dispatch, run_id: str, text: str) -> Result:
+    """The last message, posted where the event came from."""
+    return Result(
+        id=f"{run_id}:{FINAL_SLOT}",
+        run=run_id,
+        slot=FINAL_SLOT,
+        conversation=dispatch.conversation,
+        output="comment",
+        connection=dispatch.event.connection,
+        target={"to": "origin"},
+        arguments={"text": text},
+        origin=origin_of(dispatch),
+        traceparent=dispatch.traceparent,
+    )
+
+
+def outcome_of(turn: Turn, stop_reason: str | None) -> tuple[RunStatus, str | None]:
+    """How a run ends, and why where it is not success."""
+    if stop_reason == "timeout":
+        return RunStatus.TIMED_OUT, "the run reached its time limit and was interrupted"
+    if stop_reason == "cancelled":
+        return RunStatus.CANCELLED, "stopped by a person"
+    if stop_reason == "repository":
+        return RunStatus.FAILED, f"the repository could not be mounted: {turn.repository_error or 'no detail given'}"
+    if turn.ending is Ending.DONE:
+        return RunStatus.SUCCEEDED, None
+    return RunStatus.FAILED, turn.detail or f"the session ended as {turn.ending or 'unknown'}"
+
+
+def failure_text(status: RunStatus, error: str | None, run_id: str, *, last_text: str | None) -> str:
+    """What people in the thread read when it did not work out."""
+    lines = [f"The agent {_WORDS.get(status, 'stopped')}: {error or 'no reason given'}."]
+    if last_text:
+        quoted = "\n".join(f"> {line}" for line in last_text.strip().splitlines()[:12])
+        lines += ["", "The last it said:", "", quoted]
+    lines += ["", f"(run `{run_id}`)"]
+    return "\n".join(lines)
+
+
+def tool_answer(tool_use_id: str, text: str, *, is_error: bool) -> dict[str, Any]:
+    """The `user.custom_tool_result` event (managed-agents reference §1.3)."""
+    return {
+        "type": "user.custom_tool_result",
+        "custom_tool_use_id": tool_use_id,
+        "content": [{"type": "text", "text": text}],
+        "is_error": is_error,
+    }

@@ -1,0 +1,50 @@
+"""What a run needs from outside the runner, as interfaces: the hub supplies them, so no connector is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.catalogue import Catalogue
+from runner.service import Service
+from schemas.result import Result
+from storage.database import Database
+from storage.outbox import Message
+
+
+class MountAccess(Protocol):
+    """Address and token of a repository to mount."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def token(self) -> str: ...
+
+
+class Repositories(Protocol):
+    """Finds out how to mount a repository. Raises `MountError` with the reason when it cannot be mounted."""
+
+    async def access(self, connection: str, name: str) -> MountAccess: ...
+
+
+class MountError(Exception):
+    """The repository cannot be mounted. The text is safe to show."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything around a run."""
+
+    database: Database
+    service: Service
+    catalogue: Catalogue
+    repositories: Repositories
+    announce: Callable[[Sequence[tuple[Message, Result | None]]], None]
+    can_report: Callable[[str], bool]
+    """True where the connection of that name can post a comment."""

@@ -1,0 +1,1 @@
+"""The emulated Jira Cloud: REST API v3 (and v2 for wiki markup) as far as triggerhub calls it."""

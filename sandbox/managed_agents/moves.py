@@ -1,0 +1,111 @@
+"""What an emulated agent does over and over: speak, use a built-in tool, call the client's tools. Must not
+know a task."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from sandbox.managed_agents.turns import Answer, Answers, Pause, Step, Turn
+
+Move = Generator[Step, dict[str, Answer] | None, None]
+DENIED: Final = "The user denied permission to use this tool."
+BUILT_IN: Final = frozenset({"bash", "edit", "read", "write", "glob", "grep", "web_fetch", "web_search"})
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """How the agent's toolset decides on one tool."""
+
+    enabled: bool
+    policy: str
+    """always_allow, always_ask or auto."""
+
+
+def permission(turn: Turn, name: str) -> Permission:
+    """What the session's toolset says of a built-in tool. Without a toolset none is enabled."""
+    for toolset in turn.session.tools("agent_toolset_20260401"):
+        found = next((one for one in toolset["configs"] if one["name"] == name), toolset["default_config"])
+        return Permission(enabled=bool(found["enabled"]), policy=str(found["permission_policy"]["type"]))
+    return Permission(enabled=False, policy="always_allow")
+
+
+def speak(turn: Turn, text: str) -> Move:
+    """One model request that thinks and answers with a message."""
+    turn.open_request()
+    yield Pause(turn.pace)
+    turn.think()
+    yield Pause(turn.pace)
+    turn.say(text)
+    turn.close_request()
+    yield Pause(turn.pace)
+
+
+def use(
+    turn: Turn, name: str, arguments: dict[str, Any], output: str, *, ask: bool = False
+) -> Generator[Step, dict[str, Answer] | None, bool]:
+    """One model request that uses a built-in tool; True when it ran. Asks for permission where the policy
+    says so."""
+    rule = permission(turn, name)
+    if not ask and (not rule.enabled or turn.session.self_hosted):
+        return False
+    policy = "always_ask" if ask else rule.policy
+    asks = policy == "always_ask"
+    evaluation: dict[str, Any] = {"type": policy}
+    if policy == "auto":
+        evaluation["evaluated_permission"] = {"type": "allow"}
+    turn.open_request()
+    yield Pause(turn.pace)
+    identifier = turn.use(
+        "agent.tool_use",
+        waits=asks,
+        produced=str(arguments),
+        name=name,
+        input=arguments,
+        evaluated_permission="ask" if asks else "allow",
+        evaluation=evaluation,
+    )
+    turn.close_request()
+    yield Pause(turn.pace)
+    allowed, refusal = True, ""
+    if asks:
+        answers = yield Answers((identifier,))
+        answer = (answers or {})[identifier]
+        allowed, refusal = answer.allowed, answer.text or DENIED
+    text = output if allowed else refusal
+    turn.read(text)
+    turn.emit(
+        "agent.tool_result",
+        tool_use_id=identifier,
+        content=[{"type": "text", "text": text}],
+        is_error=not allowed,
+    )
+    yield Pause(turn.pace)
+    return allowed
+
+
+def call(
+    turn: Turn, calls: list[tuple[str, dict[str, Any]]], *, at_once: bool = False
+) -> Generator[Step, dict[str, Answer] | None, list[Answer]]:
+    """One model request that calls the client's own tools side by side; the answers in the order of the
+    calls.
+
+    `at_once`: without a pause before the calls.
+    """
+    turn.open_request()
+    if not at_once:
+        yield Pause(turn.pace)
+    ids = []
+    for name, arguments in calls:
+        produced = orjson.dumps(arguments, default=str).decode()
+        ids.append(
+            turn.use("agent.custom_tool_use", waits=True, produced=produced, name=name, input=arguments)
+        )
+    turn.close_request()
+    if not at_once:
+        yield Pause(turn.pace)
+    answers = yield Answers(tuple(ids))
+    return [(answers or {})[identifier] for identifier in ids]

@@ -1,0 +1,330 @@
+"""Scenarios by name: what an agent does when a message, the session's metadata or the agent's name asks for
+one.
+
+`[sandbox: scenario=NAME key=value]` in the instructions, `sandbox: "scenario=NAME …"` in the metadata, or
+either form in the agent's name (the first found counts). Without one the believable worker runs. Must not
+touch a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sandbox.managed_agents.arguments import Knowledge, fill
+from sandbox.managed_agents.moves import Move, call, speak, use
+from sandbox.managed_agents.reading import Task, read_directive, read_task
+from sandbox.managed_agents.session import Memory
+from sandbox.managed_agents.turns import Forever, Pause, Script, Turn
+from sandbox.managed_agents.worker import CodeHost, work
+
+METADATA_KEY: Final = "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a scenario is given."""
+
+    turn: Turn
+    events: list[dict[str, Any]]
+    task: Task
+    directive: dict[str, str]
+    code: CodeHost
+
+    def number(self, name: str, default: float) -> float:
+        """A numeric pair of the directive; the default where it is absent or no number."""
+        try:
+            return float(self.directive.get(name, default))
+        except ValueError:
+            return default
+
+    def work(self, *, mounted: bool = True) -> Move:
+        """The believable worker."""
+        return work(self.turn, self.events, self.code, mounted=mounted)
+
+    def tools(self) -> list[dict[str, Any]]:
+        """The custom tools to call: those granted, or the one that `tool=` names."""
+        wanted = self.directive.get("tool")
+        granted = self.turn.session.tools("custom")
+        return [tool for tool in granted if wanted in {None, tool["name"]}]
+
+    def fill(self, tool: dict[str, Any], n: int = 1) -> dict[str, Any]:
+        """Arguments for it."""
+        text = f"{self.task.about} ({n})"
+        known = Knowledge(
+            title=text, body=text, short=text, key=self.task.subject.key, url=self.task.subject.url
+        )
+        return fill(tool["input_schema"], known)
+
+    def fail(self, default: str, status: str) -> None:
+        """Emit a `session.error`; `error=` names another type, `message=` another text."""
+        kind = self.directive.get("error", default)
+        message = self.directive.get("message", f"{kind.removesuffix('_error').replace('_', ' ')} (sandbox)")
+        error: dict[str, Any] = {"type": kind, "message": message, "retry_status": {"type": status}}
+        if kind.startswith("mcp_"):
+            error["mcp_server_name"] = "github"
+        if kind.startswith("repository_"):
+            error["repository_url"] = next(
+                (resource["url"] for resource in self.turn.session.resources if "url" in resource), None
+            )
+        if kind == "credential_host_unreachable_error":
+            error.update(vault_id="vlt_sandbox", credential_id="vcrd_sandbox")
+        self.turn.emit("session.error", error=error)
+
+
+def cast(code: CodeHost) -> Callable[[Turn, list[dict[str, Any]]], Script]:
+    """The function that chooses the script of a turn."""
+
+    def choose(turn: Turn, events: list[dict[str, Any]]) -> Script:
+        task = read_task(events)
+        session = turn.session
+        stored = session.metadata.get(METADATA_KEY, "")
+        name = session.agent["name"]
+        directive = read_directive(task.instructions, f"[sandbox: {stored}]" if stored else "", name)
+        scene = Scene(turn=turn, events=events, task=task, directive=directive, code=code)
+        turn.pace = max(0.0, scene.number("pace", turn.settings.pace))
+        if "interrupt_delay" in directive:
+            turn.interrupt_delay = max(0.0, scene.number("interrupt_delay", 0.0))
+        script = SCENARIOS.get(directive.get("scenario", "work"))
+        played = script(scene) if script else speak(turn, _unknown(directive["scenario"]))
+        outcome = next((event for event in events if event["type"] == "user.define_outcome"), None)
+        return played if outcome is None else _evaluated(turn, played, outcome)
+
+    return choose
+
+
+def happy(scene: Scene) -> Move:
+    """One message and the end of the turn."""
+    yield from speak(scene.turn, scene.directive.get("say", f"Done: {scene.task.about}"))
+
+
+def custom_tools(scene: Scene) -> Move:
+    """Each tool once, one after the other; `tool=` only that one, `times=` that often."""
+    turn, heard = scene.turn, []
+    for n in range(int(scene.number("times", 1))):
+        for tool in scene.tools():
+            answers = yield from call(turn, [(tool["name"], scene.fill(tool, n + 1))])
+            heard.append(f"- `{tool['name']}`: {'refused: ' if answers[0].is_error else ''}{answers[0].text}")
+    yield from speak(turn, "\n".join(["All calls are answered.", "", *heard]))
+
+
+def parallel(scene: Scene) -> Move:
+    """`calls=` (7) calls side by side, over all tools in turn."""
+    tools = scene.tools()
+    if not tools:
+        yield from speak(scene.turn, "I was given no tool to call.")
+        return
+    count = int(scene.number("calls", 7))
+    calls = [(tools[n % len(tools)]["name"], scene.fill(tools[n % len(tools)], n + 1)) for n in range(count)]
+    answers = yield from call(scene.turn, calls)
+    yield from speak(scene.turn, f"{len(answers)} answers: " + "; ".join(answer.text for answer in answers))
+
+
+def bad_arguments(scene: Scene) -> Move:
+    """Each tool with arguments that its schema does not allow."""
+    said = []
+    for tool in scene.tools():
+        answers = yield from call(scene.turn, [(tool["name"], {"no_such_field": 1})])
+        said.append(f"{tool['name']}: {answers[0].text}")
+    yield from speak(scene.turn, "; ".join(said) or "I was given no tool to call.")
+
+
+def ask(scene: Scene) -> Move:
+    """A built-in tool that needs a person's permission."""
+    command = scene.directive.get("command", "git push origin main")
+    allowed = yield from use(scene.turn, "bash", {"command": command}, "done", ask=True)
+    yield from speak(scene.turn, f"`{command}` was {'run' if allowed else 'not run'}.")
+
+
+def transient(scene: Scene) -> Move:
+    """`times=` (1) errors that the service retries by itself, then the work."""
+    for _ in range(int(scene.number("times", 1))):
+        scene.turn.open_request()
+        yield Pause(scene.turn.pace)
+        scene.turn.close_request(is_error=True)
+        scene.fail("model_overloaded_error", "retrying")
+        scene.turn.reschedule()
+        yield Pause(scene.number("seconds", scene.turn.pace))
+        scene.turn.run_again()
+    yield from scene.work()
+
+
+def exhausted(scene: Scene) -> Move:
+    """Retries until the turn is given up; the session stays usable."""
+    for _ in range(int(scene.number("times", 2))):
+        scene.fail("model_overloaded_error", "retrying")
+        yield Pause(scene.turn.pace)
+    scene.fail("model_overloaded_error", "exhausted")
+    scene.turn.flush_queue()
+    scene.turn.stop = {"type": "retries_exhausted"}
+
+
+def terminal(scene: Scene) -> Move:
+    """An error that ends the session."""
+    yield Pause(scene.turn.pace)
+    scene.fail("unknown_error", "terminal")
+    scene.turn.terminate()
+
+
+def repository_failure(scene: Scene) -> Move:
+    """The repository cannot be mounted; the session goes on without it."""
+    scene.fail("repository_authentication_error", "retrying")
+    yield Pause(scene.turn.pace)
+    yield from scene.work(mounted=False)
+
+
+def budget(scene: Scene) -> Move:
+    """One model request eats the budget; after it is raised the work follows."""
+    turn = scene.turn
+    turn.open_request()
+    yield Pause(turn.pace)
+    turn.think()
+    usage, cap = turn.session.usage, turn.session.cap
+    turn.close_request()
+    if cap is None:
+        turn.stop = {"type": "budget_reached"}
+        return
+    usage.spent += max(cap - usage.cents, type(cap)(0))
+    yield Pause(turn.pace)
+    yield from scene.work()
+
+
+def slow(scene: Scene) -> Move:
+    """Thinks for `seconds=` (5), then works."""
+    left = scene.number("seconds", 5.0)
+    while left > 0:
+        scene.turn.think()
+        yield Pause(min(1.0, left))
+        left -= 1.0
+    yield from scene.work()
+
+
+def refusal(scene: Scene) -> Move:
+    """The model refuses."""
+    turn = scene.turn
+    turn.open_request()
+    yield Pause(turn.pace)
+    turn.close_request()
+    category = scene.directive.get("category", "cyber")
+    turn.stop = {"type": "refusal"}
+    turn.stop_details = {"type": "refusal", "category": category, "explanation": None}
+
+
+def duplicate(scene: Scene) -> Move:
+    """Every frame of the turn's own message comes twice: unprocessed, and again long after."""
+    history = scene.turn.session.history
+    own = [event for event in history.events if event["type"] == "user.message"][-1:]
+    for event in own:
+        history.broadcast({**event, "processed_at": None})
+    yield Pause(scene.turn.pace)
+    yield from scene.work()
+    for event in own:
+        history.broadcast(event)
+
+
+def silent(scene: Scene) -> Move:
+    """Runs and never ends by itself."""
+    scene.turn.open_request()
+    yield Forever()
+
+
+def stuck(scene: Scene) -> Move:
+    """Runs, never ends, and never takes an interrupt."""
+    scene.turn.deaf = True
+    yield Forever()
+
+
+def unknown_event(scene: Scene) -> Move:
+    """Frames of types that no SDK knows yet, then the work."""
+    history = scene.turn.session.history
+    history.broadcast({"type": "agent.mood", "id": "sevt_unknown", "mood": "curious"})
+    history.broadcast({"type": "future_frame", "payload": {"nested": [1, 2, 3]}})
+    yield Pause(scene.turn.pace)
+    yield from scene.work()
+
+
+def forget(scene: Scene) -> Move:
+    """Ends without a word."""
+    scene.turn.open_request()
+    yield Pause(scene.turn.pace)
+    scene.turn.close_request()
+
+
+def lost_gap(scene: Scene) -> Move:
+    """Cuts every stream and calls a tool while nobody listens: only the history shows it."""
+    turn, tools = scene.turn, scene.tools()
+    yield Pause(turn.pace)
+    turn.session.history.cut()
+    answers = yield from call(turn, [(tool["name"], scene.fill(tool)) for tool in tools], at_once=True)
+    yield from speak(turn, f"{len(answers)} answers came although nobody listened when I asked.")
+
+
+def lag(scene: Scene) -> Move:
+    """The work, after which `status` stays behind the stream (`seconds=`, 0.2)."""
+    yield from scene.work()
+    scene.turn.session.status_lag = scene.number("seconds", 0.2)
+
+
+def _evaluated(turn: Turn, script: Move, outcome: dict[str, Any]) -> Move:
+    """The script, and then the grader's verdict on it."""
+    record = next(one for one in turn.session.outcomes if one["outcome_id"] == outcome["outcome_id"])
+    record["result"] = "running"
+    try:
+        yield from script
+    except GeneratorExit:
+        record["result"] = "interrupted"
+        raise
+    if turn.session.status == "terminated":
+        record["result"] = "failed"
+        return
+    place = {"outcome_id": outcome["outcome_id"], "iteration": 0}
+    record["result"] = "evaluating"
+    start = turn.emit("span.outcome_evaluation_start", **place)
+    yield Pause(turn.pace)
+    turn.emit("span.outcome_evaluation_ongoing", **place)
+    yield Pause(turn.pace)
+    explanation = "Every point of the rubric is met."
+    usage = turn.session.usage.add(
+        turn.session.agent["model"]["id"], fresh=400, cached=0, written=0, output=60
+    )
+    end = turn.emit(
+        "span.outcome_evaluation_end",
+        **place,
+        outcome_evaluation_start_id=start,
+        result="satisfied",
+        explanation=explanation,
+        usage=usage,
+    )
+    at = next(event["processed_at"] for event in reversed(turn.session.history.events) if event["id"] == end)
+    record.update(result="satisfied", explanation=explanation, completed_at=at)
+    turn.memory = turn.memory or Memory(asked=str(outcome["description"]))
+
+
+def _unknown(name: str) -> str:
+    return f"The sandbox knows no scenario {name!r}. It knows: {', '.join(sorted(SCENARIOS))}."
+
+
+SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
+    "work": lambda scene: scene.work(),
+    "happy": happy,
+    "custom_tools": custom_tools,
+    "parallel": parallel,
+    "bad_arguments": bad_arguments,
+    "ask": ask,
+    "transient": transient,
+    "exhausted": exhausted,
+    "terminal": terminal,
+    "repository_failure": repository_failure,
+    "budget": budget,
+    "slow": slow,
+    "refusal": refusal,
+    "duplicate": duplicate,
+    "silent": silent,
+    "stuck": stuck,
+    "unknown_event": unknown_event,
+    "forget": forget,
+    "lost_gap": lost_gap,
+    "lag": lag,
+}
+"""By name. `work` is the believable worker."""

@@ -1,0 +1,319 @@
+"""The configuration that people write, `triggerhub.yaml` (design §4.2): its shapes, field by field.
+
+What needs another part of the file or a connector's models (unknown names, expressions, outputs) is checked
+by `router.loading`. Secrets stay the references that were written; nothing here resolves one.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from schemas.event import TRUSTS, Trust
+
+FollowUp = Literal["steer", "queue", "interrupt", "new", "ignore"]
+"""What an event does to a conversation whose session is at work: speak into it, wait for its turn, stop it
+first, open another session, or nothing."""
+
+DEFAULT_WHO: Final[tuple[Trust, ...]] = ("owner", "member", "collaborator", "system")
+"""Bots and outsiders start an agent only where a rule names them."""
+
+SECRET_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s].*")
+"""The only form in which the configuration may speak of a secret."""
+
+MAX_TIMEOUT: Final = timedelta(hours=24)
+MAX_BUDGET_USD: Final = 100_000
+_BRIEF: Final = 60
+_DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
+_WILD: Final = re.compile(r"[*?\[]")
+
+
+def is_glob(pattern: str) -> bool:
+    """Whether `pattern` holds a wildcard (`*`, `?` or `[...]`)."""
+    return _WILD.search(pattern) is not None
+
+
+def duration(value: object) -> timedelta:
+    """`30s`, `15m`, `2h` or `1h30m` as a time span above zero and up to 24 h. Raises ValueError."""
+    if isinstance(value, timedelta):
+        span = value
+    elif isinstance(value, str) and value and (found := _DURATION.fullmatch(value.strip())) is not None:
+        hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        span = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    else:
+        msg = f"{_brief(value)} is not a duration: write a whole number with its unit, such as 30s, 15m or 2h"
+        raise ValueError(msg)
+    if not timedelta() < span <= MAX_TIMEOUT:
+        msg = f"{_brief(value)} is outside the range: above 0s, at most 24h"
+        raise ValueError(msg)
+    return span
+
+
+def money(value: object) -> Decimal:
+    """US dollars above zero in whole cents. A number keeps the digits written. Raises ValueError."""
+    amount = None
+    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            amount = Decimal(str(value))
+    if amount is None or not amount.is_finite():
+        msg = f"{_brief(value)} is not an amount of US dollars, such as 2.50"
+        raise ValueError(msg)
+    if not 0 < amount <= MAX_BUDGET_USD:
+        msg = f"{_brief(value)} is outside the range: above 0, at most {MAX_BUDGET_USD} US dollars"
+        raise ValueError(msg)
+    if amount * 100 != (amount * 100).to_integral_value():
+        msg = f"{_brief(value)} is not a whole number of cents: write at most two decimals"
+        raise ValueError(msg)
+    return amount
+
+
+def one_or_many(value: object) -> object:
+    """A single text where a list is wanted stands for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless `name` can stand in a path: names of connections do."""
+    if _NAME.fullmatch(name) is None:
+        msg = (
+            f"the name {_brief(name)} is not usable: up to 64 letters, digits, '.', '_' or '-', no sign first"
+        )
+        raise ValueError(msg)
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_WHO: Final = {"enum": [trust for trust in TRUSTS if trust != "unknown"]}
+_TEXT: Final = {"type": "string", "minLength": 1}
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Texts = Annotated[
+    tuple[Text, ...],
+    BeforeValidator(one_or_many),
+    Field(min_length=1, max_length=100),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _TEXT,
+                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 100},
+            ]
+        }
+    ),
+]
+Condition = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": 2000})]
+"""CEL. Its length is checked where it is compiled."""
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["2h"]}),
+]
+Money = Annotated[
+    Decimal,
+    BeforeValidator(money),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_BUDGET_USD},
+                {"type": "string", "pattern": r"^\d+(\.\d{1,2})?$"},
+            ]
+        }
+    ),
+]
+
+
+class _Strict(BaseModel):
+    """A field that nobody knows is a mistake in the file, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Environment(_Strict):
+    """Where sessions run: `environments.<name>`. `config` is the Managed Agents environment configuration."""
+
+    config: dict[str, Any]
+    description: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Agent(_Strict):
+    """Who does the work: `agents.<name>`. All but `environment` is the Managed Agents agent configuration."""
+
+    model: Annotated[str, Field(min_length=1)] | dict[str, Any]
+    system: str | None = None
+    environment: str | None = None
+    """Name in `environments`; a rule may name another."""
+    tools: tuple[dict[str, Any], ...] = ()
+    mcp_servers: tuple[dict[str, Any], ...] = ()
+    skills: tuple[dict[str, Any], ...] = ()
+    description: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    multiagent: dict[str, Any] | None = None
+    execution_identity: dict[str, Any] | None = None
+
+    def vendor(self) -> dict[str, Any]:
+        """What was written of the part that the Managed Agents API takes (without `name`), as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"environment"})
+
+
+class Match(_Strict):
+    """Which events a rule is about. Every field that is present must hold; in a list, one entry is enough."""
+
+    source: Text | None = None
+    connection: Text | None = None
+    kind: Texts | None = None
+    """Kinds of the event vocabulary, exact or as a glob such as `issue.*`."""
+    type: Texts | None = None
+    """CloudEvents types, exact: `github.issue.labeled`."""
+    container: Texts | None = None
+    """Repository, project or channel, exact or as a glob such as `acme/*`. Letter case counts."""
+    labels: Texts | None = None
+    mentions: Texts | None = None
+    """Logins or ids; a leading @ and letter case do not count."""
+    if_: Condition | None = Field(default=None, alias="if")
+    """A condition in CEL over `event`."""
+
+    @field_validator("mentions")
+    @classmethod
+    def _bare(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is None:
+            return None
+        bare = tuple(name.removeprefix("@").lower() for name in value)
+        if not all(bare):
+            msg = "'@' mentions nobody: write a login or an id"
+            raise ValueError(msg)
+        return bare
+
+    @model_validator(mode="after")
+    def _selects(self) -> Match:
+        exact = (self.source, self.connection, self.type, self.labels, self.mentions, self.if_)
+        patterns = (*(self.kind or ()), *(self.container or ()))
+        if all(field is None for field in exact) and all(set(pattern) <= {"*", "?"} for pattern in patterns):
+            msg = "an empty match would start the agent on every event: name a source, a kind or a condition"
+            raise ValueError(msg)
+        return self
+
+
+class RuleRepository(_Strict):
+    """The repository that the session gets a clone of."""
+
+    connection: Text
+    name: Annotated[str, StringConstraints(pattern=r"^[^/\s]+/[^/\s]+$", max_length=200)]
+    """`owner/repo`."""
+    branch: Text | None = None
+
+
+class RuleLimits(_Strict):
+    """Bounds of one run."""
+
+    budget_usd: Money | None = None
+    timeout: Duration = timedelta(hours=2)
+
+    @property
+    def budget_cents(self) -> int | None:
+        """The budget in whole cents, exactly as written."""
+        return None if self.budget_usd is None else int(self.budget_usd * 100)
+
+
+class Output(_Strict):
+    """One output that a rule grants: `comment`, or `open_pull_request: {connection: …, repository: …}`.
+
+    `options` are as written; `router.grants` reads `to`, `connection`, `max` and `name` from them and gives
+    the rest to the connector's target model.
+    """
+
+    output: Text
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"output": value}
+        if isinstance(value, dict) and set(value) == {"output", "options"}:
+            return value
+        if not isinstance(value, dict) or len(value) != 1:
+            msg = "an output is a name (- comment) or one name with its options (- comment: {to: origin})"
+            raise ValueError(msg)
+        [(name, options)] = value.items()
+        if options is not None and not isinstance(options, dict):
+            msg = f"the options of {_brief(name)} must be a mapping, such as {{to: origin}}"
+            raise ValueError(msg)
+        return {"output": name, "options": options or {}}
+
+
+class Rule(_Strict):
+    """When an event matches, which agent starts, and what it may post."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+    team: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    enabled: bool = True
+    match: Match
+    who: Annotated[
+        tuple[Trust, ...],
+        BeforeValidator(one_or_many),
+        Field(min_length=1),
+        WithJsonSchema({"anyOf": [_WHO, {"type": "array", "items": _WHO, "minItems": 1}]}),
+    ] = DEFAULT_WHO
+    """Trusts that may start the agent."""
+    agent: Text
+    environment: Text | None = None
+    """Replaces the agent's own environment."""
+    repository: RuleRepository | None = None
+    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
+    """The instructions. Plain text: nothing of an event is ever spliced in."""
+    outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()
+    report: Literal["origin", "none"] = "origin"
+    """Whether the agent's last message is posted where the event came from."""
+    limits: RuleLimits = Field(default_factory=RuleLimits)
+    conversation: Literal["subject", "event"] = "subject"
+    """`subject`: events of one subject share a session. `event`: each event has its own."""
+    follow_up: FollowUp = "queue"
+
+    @field_validator("who")
+    @classmethod
+    def _known(cls, value: tuple[Trust, ...]) -> tuple[Trust, ...]:
+        if "unknown" in value:
+            msg = "an unknown actor never starts an agent: remove 'unknown'"
+            raise ValueError(msg)
+        return value
+
+
+class Config(_Strict):
+    """The whole configuration, whether one file or a folder of them."""
+
+    version: Literal[1]
+    connections: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """As written, secrets still references. The connector of `source` owns the shape: its settings model."""
+    environments: dict[str, Environment] = Field(default_factory=dict)
+    agents: dict[str, Agent] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+    @field_validator("connections", "environments", "agents")
+    @classmethod
+    def _named(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            check_name(name)
+        return value
+
+
+SECTIONS: Final = ("connections", "environments", "agents")
+"""The parts of the file that are mappings from a name."""
+FOLLOW_UPS: Final[tuple[str, ...]] = get_args(FollowUp)

@@ -1,0 +1,77 @@
+"""A dispatch: one rule matched one event, so one agent shall get one piece of work.
+
+Shapes only. Written by the router to `triggerhub.dispatches`, read by the runner.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.event import Event
+
+
+class Grant(BaseModel):
+    """One output that the rule allows, as the runner turns it into a custom tool of the agent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    """Name of the tool: the output's name, with `_2` and so on when a rule grants it more than once."""
+    output: str
+    """The output's type: `comment`, `open_pull_request`, …"""
+    connection: str | None
+    """None means the event's own connection (`to: origin`)."""
+    target: dict[str, Any] = Field(default_factory=dict)
+    """The fixed part, written in the rule: repository, channel, issue … The agent cannot change it."""
+    description: str = ""
+    input_schema: dict[str, Any] = Field(default_factory=dict)
+    """JSON Schema of what the agent supplies."""
+    max: int = 10
+    """How many times a run may use it."""
+
+
+class Repository(BaseModel):
+    """The repository to mount in the session."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    connection: str
+    name: str
+    """`owner/repo`."""
+    branch: str | None = None
+
+
+class Limits(BaseModel):
+    """Bounds of one run."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    budget_cents: int | None = None
+    timeout_seconds: float = 7200.0
+
+
+class Dispatch(BaseModel):
+    """One (event, rule) pair that matched. `id` is derived from both, so that routing twice makes one dispatch."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int = 1
+    id: str
+    rule: str
+    team: str | None = None
+    agent: str
+    environment: str
+    conversation: str
+    """Kafka key. One conversation = one session, one run at a time."""
+    follow_up: bool = False
+    """True when the event goes into a conversation that a session already owns."""
+    prompt: str
+    report: str = "origin"
+    """`origin`: the agent's last message is posted where the event came from. `none`: it is only recorded."""
+    grants: tuple[Grant, ...] = ()
+    repository: Repository | None = None
+    limits: Limits = Field(default_factory=Limits)
+    event: Event
+    traceparent: str | None = None

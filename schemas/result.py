@@ -1,0 +1,57 @@
+"""A result: something a run wants posted outside, and the receipt of its having been posted.
+
+Shapes only. Written by the runner to `triggerhub.results`, carried out by the connectors' outbox.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.event import Subject
+
+
+class Origin(BaseModel):
+    """Where a run came from, so that a reply finds its way back."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    connection: str
+    event_id: str
+    kind: str
+    subject: Subject
+    address: dict[str, str] = Field(default_factory=dict)
+    visibility: str = "private"
+
+
+class Result(BaseModel):
+    """One slot of one run. (run, slot) is posted once; `id` is `<run>:<slot>`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int = 1
+    id: str
+    run: str
+    slot: str
+    conversation: str
+    output: str
+    connection: str
+    target: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    origin: Origin
+    traceparent: str | None = None
+
+
+class Receipt(BaseModel):
+    """Proof of a post, kept for ever: what was made, where, and under which identifier it comes back in webhooks."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str | None = None
+    artefact: str | None = None
+    """The vendor's identifier, comparable with `EventData.artefact`."""
+    subject: str | None = None
+    """Subject key of what was made, when it is a subject of its own, such as a pull request."""
+    note: str = ""
+    """What the agent is told besides the URL, such as `the pull request existed already; adopted`."""

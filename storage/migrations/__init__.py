@@ -1,0 +1,1 @@
+"""Alembic: the database schema, revision by revision."""

@@ -1,0 +1,106 @@
+"""Messages that have to reach a consumer: publish, sweep, settle.
+
+A row lives from the transaction that made it to the consumer's own transaction, which deletes it. Until then the sweep
+publishes it again, with growing distance, so neither a crash nor a broker that forgets can lose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, and_, delete, func, select, update
+
+from schemas.topics import DISPATCHES, EVENTS, RESULTS
+from storage.clock import db_now, read_clock
+from storage.deliveries import FIRST_SWEEP_SECONDS
+from storage.rows import plain, table
+from storage.tables import DispatchRow, EventRow, OutboxRow, ResultRow
+
+SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
+"""Seconds until a message is published again, by the number of times it was swept."""
+
+_BODIES = {EVENTS.name: EventRow, DISPATCHES.name: DispatchRow, RESULTS.name: ResultRow}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to publish."""
+
+    topic: str
+    ref: str
+    key: str
+    value: bytes
+
+
+def put(connection: Connection, topic: str, *, ref: str, key: str, now: float) -> None:
+    """Add a message in the caller's transaction. Its value is the body of the row `ref` names."""
+    connection.execute(
+        table(OutboxRow)
+        .insert()
+        .values(
+            topic=topic,
+            ref=ref,
+            key=plain(key, limit=500),
+            created_at=now,
+            due_at=now + FIRST_SWEEP_SECONDS,
+            attempts=0,
+        )
+    )
+
+
+def settle(connection: Connection, topic: str, ref: str) -> None:
+    """The consumer has it: called in the consumer's own transaction."""
+    rows = table(OutboxRow)
+    connection.execute(delete(rows).where(and_(rows.c.topic == topic, rows.c.ref == ref)))
+
+
+def sweep(connection: Connection, *, limit: int = 200) -> list[Message]:
+    """Take the messages that are due, set their next due time, and return them for publishing."""
+    rows = table(OutboxRow)
+    query = (
+        select(rows.c.topic, rows.c.ref, rows.c.key, rows.c.attempts)
+        .where(rows.c.due_at <= db_now())
+        .order_by(rows.c.due_at)
+        .limit(limit)
+    )
+    if connection.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True)
+    due = connection.execute(query).all()
+    if not due:
+        return []
+    now = read_clock(connection)
+    for row in due:
+        delay = SWEEP_DELAYS[min(row.attempts, len(SWEEP_DELAYS) - 1)]
+        connection.execute(
+            update(rows)
+            .where(and_(rows.c.topic == row.topic, rows.c.ref == row.ref))
+            .values(due_at=now + delay, attempts=row.attempts + 1)
+        )
+    return _with_values(connection, [(row.topic, row.ref, row.key) for row in due])
+
+
+def make_all_due(connection: Connection) -> int:
+    """The broker has forgotten everything (it restarted): everything unconsumed is published again. Return how many."""
+    rows = table(OutboxRow)
+    return connection.execute(update(rows).values(due_at=db_now(), attempts=0)).rowcount
+
+
+def depth(connection: Connection) -> tuple[int, float]:
+    """How many messages wait, and the age of the oldest in seconds (0 when none waits)."""
+    rows = table(OutboxRow)
+    count, oldest = connection.execute(select(func.count(), func.min(rows.c.created_at))).one()
+    return count, (read_clock(connection) - oldest) if oldest is not None else 0.0
+
+
+def _with_values(connection: Connection, due: Sequence[tuple[str, str, str]]) -> list[Message]:
+    messages: list[Message] = []
+    for topic, model in _BODIES.items():
+        wanted = {ref: key for name, ref, key in due if name == topic}
+        if not wanted:
+            continue
+        rows = table(model)
+        found = connection.execute(select(rows.c.id, rows.c.body).where(rows.c.id.in_(list(wanted))))
+        messages += [Message(topic, ref, wanted[ref], body) for ref, body in found]
+    return messages

@@ -1,0 +1,259 @@
+"""Results: one row per (run, slot), claimed by posters under a lease, kept with its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, or_, select, update
+
+from schemas.result import Receipt, Result
+from schemas.topics import RESULTS
+from storage import outbox
+from storage.clock import db_now, read_clock
+from storage.rows import insert_new, plain, table
+from storage.runs import link_subject
+from storage.states import RESULT_TERMINAL
+from storage.tables import ResultRow, ResultStatus
+
+MAX_ATTEMPTS: Final = 12
+"""Tries at one post before it is refused: with growing delays this is more than half an hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultClaim:
+    """A result as one poster holds it."""
+
+    id: str
+    owner: str
+    fence: int
+    attempts: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A result that is through."""
+
+    id: str
+    slot: str
+    output: str
+    status: ResultStatus
+    receipt: Receipt | None
+    error: str | None
+    tool_use_id: str | None
+    answered: bool
+
+
+def want_result(connection: Connection, result: Result, *, tool_use_id: str | None) -> bool:
+    """Store a result and its message, once. True when it is new."""
+    now = read_clock(connection)
+    new = insert_new(
+        connection,
+        ResultRow,
+        [
+            {
+                "id": result.id,
+                "run_id": result.run,
+                "slot": result.slot,
+                "conversation": result.conversation,
+                "output": result.output,
+                "connection": result.connection,
+                "status": ResultStatus.PENDING.value,
+                "body": result.model_dump_json().encode(),
+                "tool_use_id": tool_use_id,
+                "attempts": 0,
+                "due_at": now,
+                "fence": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
+        ],
+    )
+    if new:
+        outbox.put(connection, RESULTS.name, ref=result.id, key=result.conversation, now=now)
+    return bool(new)
+
+
+def take_result(connection: Connection, result: Result, body: bytes) -> None:
+    """A poster has the message: PENDING → READY. A result that another program published is stored first."""
+    now = read_clock(connection)
+    rows = table(ResultRow)
+    insert_new(
+        connection,
+        ResultRow,
+        [
+            {
+                "id": result.id,
+                "run_id": result.run,
+                "slot": result.slot,
+                "conversation": result.conversation,
+                "output": result.output,
+                "connection": result.connection,
+                "status": ResultStatus.PENDING.value,
+                "body": body,
+                "attempts": 0,
+                "due_at": now,
+                "fence": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
+        ],
+    )
+    connection.execute(
+        update(rows)
+        .where(and_(rows.c.id == result.id, rows.c.status == ResultStatus.PENDING.value))
+        .values(status=ResultStatus.READY.value, updated_at=now)
+    )
+    outbox.settle(connection, RESULTS.name, result.id)
+
+
+def claim_results(connection: Connection, *, owner: str, limit: int, lease: float) -> list[ResultClaim]:
+    """Claim results that are due, and those whose poster vanished."""
+    rows = table(ResultRow)
+    now = read_clock(connection)
+    query = (
+        select(rows.c.id, rows.c.fence, rows.c.attempts, rows.c.body)
+        .where(
+            and_(
+                rows.c.due_at <= now,
+                or_(
+                    rows.c.status == ResultStatus.READY.value,
+                    and_(rows.c.status == ResultStatus.POSTING.value, rows.c.lease_until < now),
+                ),
+            )
+        )
+        .order_by(rows.c.due_at)
+        .limit(limit)
+    )
+    if connection.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True)
+    claims: list[ResultClaim] = []
+    for row in connection.execute(query).all():
+        connection.execute(
+            update(rows)
+            .where(rows.c.id == row.id)
+            .values(
+                status=ResultStatus.POSTING.value,
+                lease_owner=owner,
+                lease_until=now + lease,
+                fence=row.fence + 1,
+                attempts=row.attempts + 1,
+                updated_at=now,
+            )
+        )
+        claims.append(
+            ResultClaim(
+                id=row.id,
+                owner=owner,
+                fence=row.fence + 1,
+                attempts=row.attempts + 1,
+                result=Result.model_validate_json(row.body),
+            )
+        )
+    return claims
+
+
+def keep_receipt(connection: Connection, claim: ResultClaim, receipt: Receipt) -> bool:
+    """POSTING → POSTED, with its receipt; what was made belongs to the conversation. False: the claim was lost."""
+    changed = _finish(
+        connection,
+        claim,
+        status=ResultStatus.POSTED,
+        receipt=receipt.model_dump_json(),
+        artefact=plain(receipt.artefact, limit=500),
+    )
+    if changed and receipt.subject:
+        link_subject(
+            connection,
+            claim.result.conversation,
+            connection_name=claim.result.connection,
+            subject=receipt.subject,
+            now=read_clock(connection),
+        )
+    return changed
+
+
+def refuse_result(connection: Connection, claim: ResultClaim, error: str) -> bool:
+    """POSTING → REFUSED for good."""
+    return _finish(connection, claim, status=ResultStatus.REFUSED, error=plain(error))
+
+
+def postpone_result(connection: Connection, claim: ResultClaim, *, delay: float, error: str) -> bool:
+    """POSTING → READY again after `delay` seconds. The next attempt looks for the artefact first."""
+    return _finish(
+        connection, claim, status=ResultStatus.READY, error=plain(error), due_at=read_clock(connection) + delay
+    )
+
+
+def _finish(connection: Connection, claim: ResultClaim, *, status: ResultStatus, **values: Any) -> bool:
+    rows = table(ResultRow)
+    changed = connection.execute(
+        update(rows)
+        .where(
+            and_(
+                rows.c.id == claim.id,
+                rows.c.lease_owner == claim.owner,
+                rows.c.fence == claim.fence,
+                rows.c.status == ResultStatus.POSTING.value,
+            )
+        )
+        .values(status=status.value, lease_owner=None, lease_until=None, updated_at=db_now(), **values)
+    ).rowcount
+    return changed == 1
+
+
+def release_all(connection: Connection, *, except_owner: str) -> int:
+    """Take every lease away from owners other than `except_owner`: only where one process owns the database."""
+    rows = table(ResultRow)
+    return connection.execute(
+        update(rows)
+        .where(and_(rows.c.lease_owner.is_not(None), rows.c.lease_owner != except_owner))
+        .values(lease_until=0.0)
+    ).rowcount
+
+
+def settled_results(connection: Connection, run_ids: Collection[str]) -> dict[str, list[Settled]]:
+    """Results of these runs that are through, by run."""
+    rows = table(ResultRow)
+    query = select(rows).where(
+        and_(rows.c.run_id.in_(list(run_ids)), rows.c.status.in_([status.value for status in RESULT_TERMINAL]))
+    )
+    found: dict[str, list[Settled]] = {}
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["run_id"], []).append(
+            Settled(
+                id=row["id"],
+                slot=row["slot"],
+                output=row["output"],
+                status=ResultStatus(row["status"]),
+                receipt=Receipt.model_validate_json(row["receipt"]) if row["receipt"] else None,
+                error=row["error"],
+                tool_use_id=row["tool_use_id"],
+                answered=row["answered_at"] is not None,
+            )
+        )
+    return found
+
+
+def mark_answered(connection: Connection, result_id: str) -> None:
+    """The session was told."""
+    rows = table(ResultRow)
+    connection.execute(update(rows).where(rows.c.id == result_id).values(answered_at=db_now()))
+
+
+def slots_of(connection: Connection, run_id: str) -> dict[str, str]:
+    """Output of each slot of a run."""
+    rows = table(ResultRow)
+    query = select(rows.c.slot, rows.c.output).where(rows.c.run_id == run_id)
+    return {slot: output for slot, output in connection.execute(query)}  # noqa: C416 - rows are not tuples
+
+
+def posted_artefact(connection: Connection, *, connection_name: str, artefact: str) -> str | None:
+    """The result that made this artefact, if we made it: how our own posts are known when they come back."""
+    rows = table(ResultRow)
+    found: str | None = connection.execute(
+        select(rows.c.id).where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact)).limit(1)
+    ).scalar_one_or_none()
+    return found

@@ -1,0 +1,348 @@
+"""Runs: making, claiming under a lease, and changing only what one still owns.
+
+Every change by a worker names its owner, its fence and the status it expects, and says whether a row was changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from schemas.dispatch import Dispatch
+from schemas.topics import DISPATCHES
+from storage import outbox
+from storage.clock import db_now, read_clock
+from storage.rows import insert_new, plain, table
+from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
+from storage.tables import ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
+
+MAX_ATTEMPTS: Final = 25
+"""Claims without progress after which a run fails: something about it kills its worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run as its owner holds it. `fence` grows with every claim: an older owner can change nothing."""
+
+    run_id: str
+    owner: str
+    fence: int
+    status: RunStatus
+    attempts: int
+    row: dict[str, Any]
+    dispatch: Dispatch
+
+
+def run_id_of(dispatch_id: str) -> str:
+    """The run of a dispatch: derived, so that taking a dispatch twice makes one run."""
+    return "run_" + dispatch_id.removeprefix("dsp_")
+
+
+def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bool:
+    """Make the run and its conversation, and settle the message. True when the run is new."""
+    now = read_clock(connection)
+    dispatch_row = {
+        "id": dispatch.id,
+        "event_id": dispatch.event.id,
+        "rule": dispatch.rule,
+        "conversation": dispatch.conversation,
+        "body": body,
+        "created_at": now,
+    }
+    insert_new(connection, DispatchRow, [dispatch_row])  # absent only where another program published the dispatch
+    new = insert_new(
+        connection,
+        RunRow,
+        [
+            {
+                "id": run_id_of(dispatch.id),
+                "dispatch_id": dispatch.id,
+                "event_id": dispatch.event.id,
+                "rule": dispatch.rule,
+                "team": dispatch.team,
+                "agent": dispatch.agent,
+                "conversation": dispatch.conversation,
+                "status": RunStatus.QUEUED.value,
+                "attempts": 0,
+                "due_at": now,
+                "fence": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
+        ],
+    )
+    open_conversation(connection, dispatch, now=now)
+    outbox.settle(connection, DISPATCHES.name, dispatch.id)
+    return bool(new)
+
+
+def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float) -> None:
+    """Make sure the conversation and its link from the event's subject exist."""
+    subject = plain(dispatch.event.subject, limit=500)
+    insert_new(
+        connection,
+        ConversationRow,
+        [
+            {
+                "key": dispatch.conversation,
+                "rule": dispatch.rule,
+                "connection": dispatch.event.connection,
+                "subject": subject,
+                "session_id": None,
+                "session_cost_cents": 0,
+                "created_at": now,
+                "updated_at": now,
+            }
+        ],
+    )
+    link_subject(
+        connection, dispatch.conversation, connection_name=dispatch.event.connection, subject=subject or "", now=now
+    )
+
+
+def link_subject(
+    connection: Connection, conversation: str, *, connection_name: str, subject: str, now: float
+) -> None:
+    """`subject` belongs to `conversation` from now on: events on it are follow-ups."""
+    insert_new(
+        connection,
+        ConversationSubject,
+        [{"connection": connection_name, "subject": subject, "conversation": conversation, "created_at": now}],
+    )
+
+
+def claim_runs(connection: Connection, *, owner: str, limit: int, lease: float) -> list[Claim]:
+    """Claim up to `limit` runs for `lease` seconds: queued ones whose conversation is free, and orphaned ones."""
+    runs = table(RunRow)
+    other = runs.alias("other")
+    now = read_clock(connection)
+    active = [status.value for status in RUN_ACTIVE]
+    busy = exists().where(and_(other.c.conversation == runs.c.conversation, other.c.status.in_(active)))
+    earlier = exists().where(
+        and_(
+            other.c.conversation == runs.c.conversation,
+            other.c.status == RunStatus.QUEUED.value,
+            or_(
+                other.c.created_at < runs.c.created_at,
+                and_(other.c.created_at == runs.c.created_at, other.c.id < runs.c.id),
+            ),
+        )
+    )
+    fresh = and_(runs.c.status == RunStatus.QUEUED.value, runs.c.due_at <= now, ~busy, ~earlier)
+    orphaned = and_(
+        runs.c.status.in_(active), runs.c.due_at <= now, or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+    )
+    query = select(runs).where(or_(orphaned, fresh)).order_by(runs.c.created_at, runs.c.id).limit(limit)
+    if connection.dialect.name == "postgresql":
+        query = query.with_for_update(skip_locked=True, of=runs)
+    claims: list[Claim] = []
+    for row in connection.execute(query).mappings().all():
+        claimed = _claim_one(connection, dict(row), owner=owner, lease=lease, now=now)
+        if claimed is not None:
+            claims.append(claimed)
+    return claims
+
+
+def _claim_one(
+    connection: Connection, row: dict[str, Any], *, owner: str, lease: float, now: float
+) -> Claim | None:
+    runs = table(RunRow)
+    values: dict[str, Any] = {
+        "lease_owner": owner,
+        "lease_until": now + lease,
+        "fence": row["fence"] + 1,
+        "attempts": row["attempts"] + 1,
+        "updated_at": now,
+    }
+    if row["status"] == RunStatus.QUEUED:
+        conversations = table(ConversationRow)
+        session_id = connection.execute(
+            select(conversations.c.session_id).where(conversations.c.key == row["conversation"])
+        ).scalar_one_or_none()
+        values |= {"session_id": session_id, "intent_at": now}
+        values["status"] = (RunStatus.SENDING if session_id else RunStatus.CREATING).value
+    dispatches = table(DispatchRow)
+    body = connection.execute(select(dispatches.c.body).where(dispatches.c.id == row["dispatch_id"])).scalar_one()
+    try:
+        with connection.begin_nested():
+            changed = connection.execute(
+                update(runs).where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"])).values(**values)
+            ).rowcount
+    except IntegrityError:
+        return None  # another process made a run of this conversation active in the same instant
+    if not changed:
+        return None
+    row |= values
+    return Claim(
+        run_id=row["id"],
+        owner=owner,
+        fence=row["fence"],
+        status=RunStatus(row["status"]),
+        attempts=row["attempts"],
+        row=row,
+        dispatch=Dispatch.model_validate_json(body),
+    )
+
+
+def renew_leases(connection: Connection, *, owner: str, lease: float) -> set[str]:
+    """Extend every lease of `owner`; return the ids it still holds. A run that is missing was lost: stop it at once."""
+    runs = table(RunRow)
+    now = read_clock(connection)
+    held = and_(runs.c.lease_owner == owner, runs.c.lease_until >= now)
+    connection.execute(update(runs).where(held).values(lease_until=now + lease))
+    return set(connection.execute(select(runs.c.id).where(held)).scalars())
+
+
+def move_run(connection: Connection, claim: Claim, before: RunStatus, after: RunStatus, **values: Any) -> bool:
+    """Change the status if this claim still owns the run. Progress resets the attempts. False: it was lost."""
+    check_move(before, after)
+    runs = table(RunRow)
+    now = read_clock(connection)
+    changes: dict[str, Any] = {"status": after.value, "updated_at": now, "attempts": 0, **values}
+    if after in RUN_TERMINAL:
+        changes |= {"lease_owner": None, "lease_until": None, "ended_at": now}
+    changed = connection.execute(
+        update(runs)
+        .where(
+            and_(
+                runs.c.id == claim.run_id,
+                runs.c.lease_owner == claim.owner,
+                runs.c.fence == claim.fence,
+                runs.c.status == before.value,
+            )
+        )
+        .values(**changes)
+    ).rowcount
+    return changed == 1
+
+
+def note_run(connection: Connection, claim: Claim, **values: Any) -> bool:
+    """Write fields of a run without moving it. False: it was lost."""
+    runs = table(RunRow)
+    changed = connection.execute(
+        update(runs)
+        .where(and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence))
+        .values(updated_at=db_now(), **values)
+    ).rowcount
+    return changed == 1
+
+
+def release_run(connection: Connection, claim: Claim, *, delay: float, count_attempt: bool) -> bool:
+    """Give a run back, to be claimed again after `delay` seconds. A graceful stop does not count as an attempt."""
+    attempts = claim.attempts if count_attempt else max(0, claim.attempts - 1)
+    runs = table(RunRow)
+    changed = connection.execute(
+        update(runs)
+        .where(and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence))
+        .values(
+            lease_owner=None, lease_until=None, due_at=db_now() + delay, attempts=attempts, updated_at=db_now()
+        )
+    ).rowcount
+    return changed == 1
+
+
+def release_all(connection: Connection, *, except_owner: str) -> int:
+    """Take every lease away from owners other than `except_owner`: only where one process owns the database."""
+    runs = table(RunRow)
+    return connection.execute(
+        update(runs)
+        .where(and_(runs.c.lease_owner.is_not(None), runs.c.lease_owner != except_owner))
+        .values(lease_until=0.0)
+    ).rowcount
+
+
+def adopt_session(connection: Connection, claim: Claim, session_id: str, **values: Any) -> bool:
+    """Record the session of a run and its conversation in one step, moving CREATING → SENDING."""
+    if not move_run(
+        connection, claim, RunStatus.CREATING, RunStatus.SENDING, session_id=session_id, **values
+    ):
+        return False
+    conversations = table(ConversationRow)
+    connection.execute(
+        update(conversations)
+        .where(conversations.c.key == claim.dispatch.conversation)
+        .values(session_id=session_id, session_cost_cents=0, updated_at=db_now())
+    )
+    return True
+
+
+def forget_session(connection: Connection, conversation: str, session_id: str) -> None:
+    """The conversation's session is gone for good: the next run makes a new one."""
+    conversations = table(ConversationRow)
+    connection.execute(
+        update(conversations)
+        .where(and_(conversations.c.key == conversation, conversations.c.session_id == session_id))
+        .values(session_id=None, session_cost_cents=0, updated_at=db_now())
+    )
+
+
+def charge_conversation(connection: Connection, conversation: str, session_cost_cents: int) -> int:
+    """Set the session's cost so far and return what was added since the last run."""
+    conversations = table(ConversationRow)
+    before = connection.execute(
+        select(conversations.c.session_cost_cents).where(conversations.c.key == conversation)
+    ).scalar_one_or_none()
+    connection.execute(
+        update(conversations)
+        .where(conversations.c.key == conversation)
+        .values(session_cost_cents=session_cost_cents, updated_at=db_now())
+    )
+    return max(0, session_cost_cents - (before or 0))
+
+
+def ask_to_stop(connection: Connection, run_id: str, *, reason: str) -> str | None:
+    """A person wants the run stopped. Return its status before, or None when there is no such run.
+
+    A queued run ends here; an active one is asked, and its owner interrupts the session.
+    """
+    runs = table(RunRow)
+    row = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar_one_or_none()
+    if row is None:
+        return None
+    now = read_clock(connection)
+    if row == RunStatus.QUEUED:
+        changed = connection.execute(
+            update(runs)
+            .where(and_(runs.c.id == run_id, runs.c.status == RunStatus.QUEUED.value))
+            .values(status=RunStatus.CANCELLED.value, ended_at=now, updated_at=now, stop_reason=reason)
+        ).rowcount
+        if changed:
+            return str(row)
+    connection.execute(
+        update(runs)
+        .where(and_(runs.c.id == run_id, runs.c.status.in_([status.value for status in RUN_ACTIVE])))
+        .values(stop_reason=reason, updated_at=now)
+    )
+    return str(row)
+
+
+def stop_wanted(connection: Connection, run_ids: Collection[str]) -> dict[str, str]:
+    """Which of these runs somebody asked to stop, with the reason."""
+    runs = table(RunRow)
+    query = select(runs.c.id, runs.c.stop_reason).where(
+        and_(
+            runs.c.id.in_(list(run_ids)),
+            runs.c.stop_reason.is_not(None),
+            runs.c.status.in_([RunStatus.CREATING.value, RunStatus.SENDING.value, RunStatus.RUNNING.value]),
+        )
+    )
+    return {run_id: reason for run_id, reason in connection.execute(query)}  # noqa: C416 - rows are not tuples
+
+
+def usage_json(usage: object) -> str:
+    """Usage as it is stored."""
+    return json.dumps(usage, sort_keys=True, default=str)
+
+
+def owner_of_session(connection: Connection, session_ids: Sequence[str]) -> dict[str, str]:
+    """Which conversation each of these sessions belongs to."""
+    conversations = table(ConversationRow)
+    query = select(conversations.c.session_id, conversations.c.key).where(
+        conversations.c.session_id.in_(list(session_ids))
+    )
+    return dict(row._tuple() for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public accessor

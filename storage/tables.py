@@ -1,0 +1,310 @@
+"""Every table. Times are seconds since the epoch on the database's clock (`storage.clock`); ids are strings.
+
+A change here needs a migration under storage/migrations; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Column, Double, Index, LargeBinary, Text, text
+from sqlmodel import Field, SQLModel
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. The allowed moves between these are in `storage.states`."""
+
+    QUEUED = "queued"
+    """Wanted, not started, or waiting for its conversation to be free."""
+    CREATING = "creating"
+    """About to create the session: after a crash, look for it before creating."""
+    SENDING = "sending"
+    """The session exists; about to send the work: after a crash, look for it before sending."""
+    RUNNING = "running"
+    """The work was sent; the session is being followed."""
+    STOPPING = "stopping"
+    """An interrupt is wanted (timeout, cancel, lost repository); waiting for the session to go idle."""
+    REPORTING = "reporting"
+    """The session's turn is over; the last posts are on their way."""
+    SUCCEEDED = "succeeded"
+    """The agent ended its turn and everything it wanted posted was settled."""
+    FAILED = "failed"
+    """It ended without success; `error` says why."""
+    TIMED_OUT = "timed_out"
+    """It was interrupted at its deadline."""
+    CANCELLED = "cancelled"
+    """A person stopped it."""
+
+
+class ResultStatus(StrEnum):
+    """Where a result stands."""
+
+    PENDING = "pending"
+    """Wanted; not yet taken from Kafka by a poster."""
+    READY = "ready"
+    """Taken; waiting for a poster or for its next attempt."""
+    POSTING = "posting"
+    """Claimed under a lease: after a crash, look for the artefact before making it."""
+    POSTED = "posted"
+    """Done, with a receipt."""
+    REFUSED = "refused"
+    """Will never be posted; `error` says why."""
+
+
+class Delivery(SQLModel, table=True):
+    """One webhook that was acknowledged, or was refused as unreadable after a good signature."""
+
+    __tablename__ = "delivery"
+
+    id: str = Field(primary_key=True)
+    """`<connection>:<vendor's delivery id>`."""
+    connection: str
+    outcome: str
+    """`connectors.base.Outcome`, or `unreadable`."""
+    reason: str | None = None
+    received_at: float = Field(sa_column=Column(Double, nullable=False, index=True))
+    body_hash: str
+    body_size: int
+    body: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """Kept only where no event holds it: unreadable deliveries."""
+
+
+class EventRow(SQLModel, table=True):
+    """One event. Its primary key is the semantic identity of the fact: whoever loses the insert race stops."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("ix_event_connection_subject", "connection", "subject"),
+        Index("ix_event_received_at", "received_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    connection: str
+    connector: str
+    kind: str
+    subject: str
+    delivery_id: str | None = None
+    time: float = Field(sa_column=Column(Double, nullable=False))
+    received_at: float = Field(sa_column=Column(Double, nullable=False))
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """The whole CloudEvents JSON."""
+    routed_at: float | None = Field(default=None, sa_column=Column(Double))
+    matched: int = 0
+
+
+class OutboxRow(SQLModel, table=True):
+    """A message that has to reach its consumer. It stays until the consumer's own transaction deletes it, so that a
+    broker that forgets loses nothing."""
+
+    __tablename__ = "outbox"
+
+    topic: str = Field(primary_key=True)
+    ref: str = Field(primary_key=True)
+    """Id of the event, dispatch or result; the value is that row's `body`."""
+    key: str = Field(sa_column=Column(Text, nullable=False))
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+    due_at: float = Field(sa_column=Column(Double, nullable=False, index=True))
+    """When the sweep publishes it (again), unless it was consumed before."""
+    attempts: int = 0
+
+
+class VerdictRow(SQLModel, table=True):
+    """What one candidate rule said about one event."""
+
+    __tablename__ = "verdict"
+
+    event_id: str = Field(primary_key=True)
+    rule: str = Field(primary_key=True)
+    outcome: str
+    clause: str | None = None
+    expected: str | None = Field(default=None, sa_column=Column(Text))
+    seen: str | None = Field(default=None, sa_column=Column(Text))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    dispatch_id: str | None = None
+    at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class DispatchRow(SQLModel, table=True):
+    """One (event, rule) that matched."""
+
+    __tablename__ = "dispatch"
+
+    id: str = Field(primary_key=True)
+    event_id: str = Field(index=True)
+    rule: str
+    conversation: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+ACTIVE_RUN = "status IN ('creating','sending','running','stopping','reporting')"
+
+
+class RunRow(SQLModel, table=True):
+    """One piece of work for one session: the state machine of the runner."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        # One run at a time per conversation: a second claim of the same conversation fails on this index.
+        Index(
+            "ux_run_active_conversation",
+            "conversation",
+            unique=True,
+            sqlite_where=text(ACTIVE_RUN),
+            postgresql_where=text(ACTIVE_RUN),
+        ),
+        Index("ix_run_status_due", "status", "due_at"),
+        Index("ix_run_conversation_created", "conversation", "created_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    """Derived from the dispatch: the same dispatch is the same run."""
+    dispatch_id: str = Field(unique=True)
+    event_id: str = Field(index=True)
+    rule: str
+    team: str | None = None
+    agent: str
+    conversation: str
+    status: str
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    stop_reason: str | None = None
+    """Why an interrupt was wanted: `timeout`, `cancelled`, `repository`."""
+    outcome: str | None = None
+    """The terminal status that REPORTING leads to."""
+    session_id: str | None = Field(default=None, index=True)
+    agent_id: str | None = None
+    agent_version: int | None = None
+    environment_id: str | None = None
+    message_id: str | None = None
+    """Id of the session event that carried the work: later turns of the session begin after it."""
+    final_text: str | None = Field(default=None, sa_column=Column(Text))
+    usage: str | None = Field(default=None, sa_column=Column(Text))
+    """JSON of the session's cumulated usage at this run's end."""
+    cost_cents: int | None = None
+    """This run's share of the session's list cost."""
+    attempts: int = 0
+    """Claims since the last progress: counted when claiming, so that a crash loop ends."""
+    due_at: float = Field(sa_column=Column(Double, nullable=False))
+    lease_owner: str | None = None
+    lease_until: float | None = Field(default=None, sa_column=Column(Double))
+    fence: int = 0
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+    intent_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When the first session create was about to be sent: sessions older than this are not ours."""
+    started_at: float | None = Field(default=None, sa_column=Column(Double))
+    deadline_at: float | None = Field(default=None, sa_column=Column(Double))
+    ended_at: float | None = Field(default=None, sa_column=Column(Double))
+    updated_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class ConversationRow(SQLModel, table=True):
+    """One conversation and the session that owns it."""
+
+    __tablename__ = "conversation"
+
+    key: str = Field(primary_key=True)
+    rule: str
+    connection: str
+    subject: str
+    session_id: str | None = None
+    session_cost_cents: int = 0
+    """List cost of the session already attributed to runs."""
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+    updated_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class ConversationSubject(SQLModel, table=True):
+    """Which subjects belong to a conversation: its origin, and what its runs made (a pull request)."""
+
+    __tablename__ = "conversation_subject"
+
+    connection: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    conversation: str = Field(primary_key=True)
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class ResultRow(SQLModel, table=True):
+    """One slot of one run, and the receipt once it is posted."""
+
+    __tablename__ = "result"
+    __table_args__ = (
+        Index("ix_result_status_due", "status", "due_at"),
+        Index("ix_result_run", "run_id"),
+        Index("ix_result_artefact", "connection", "artefact"),
+    )
+
+    id: str = Field(primary_key=True)
+    """`<run>:<slot>`."""
+    run_id: str
+    slot: str
+    conversation: str
+    output: str
+    connection: str
+    status: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    tool_use_id: str | None = None
+    """The session event that asked for it; None for the hub's own report."""
+    answered_at: float | None = Field(default=None, sa_column=Column(Double))
+    receipt: str | None = Field(default=None, sa_column=Column(Text))
+    artefact: str | None = None
+    error: str | None = Field(default=None, sa_column=Column(Text))
+    attempts: int = 0
+    due_at: float = Field(sa_column=Column(Double, nullable=False))
+    lease_owner: str | None = None
+    lease_until: float | None = Field(default=None, sa_column=Column(Double))
+    fence: int = 0
+    created_at: float = Field(sa_column=Column(Double, nullable=False))
+    updated_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class DeadLetterRow(SQLModel, table=True):
+    """A message that no consumer can take, with its bytes and the reason."""
+
+    __tablename__ = "dead_letter"
+
+    id: str = Field(primary_key=True)
+    """Derived from topic and position, so that a repeat is the same row."""
+    topic: str
+    key: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+    status: str = "dead"
+    """`dead`, `retried` or `dropped`."""
+    at: float = Field(sa_column=Column(Double, nullable=False, index=True))
+
+
+class RemoteObject(SQLModel, table=True):
+    """An agent or environment of the configuration as it stands at the Managed Agents service."""
+
+    __tablename__ = "remote_object"
+
+    kind: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    content_hash: str
+    remote_id: str
+    version: int | None = None
+    updated_at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class RateUse(SQLModel, table=True):
+    """Calls made in one second of one shared limit."""
+
+    __tablename__ = "rate_use"
+
+    name: str = Field(primary_key=True)
+    second: int = Field(primary_key=True)
+    used: int = 0
+
+
+class WorkerRow(SQLModel, table=True):
+    """A living process and role: when it last lived, and when it last got something done."""
+
+    __tablename__ = "worker"
+
+    role: str = Field(primary_key=True)
+    instance: str = Field(primary_key=True)
+    started_at: float = Field(sa_column=Column(Double, nullable=False))
+    seen_at: float = Field(sa_column=Column(Double, nullable=False))
+    progress_at: float = Field(sa_column=Column(Double, nullable=False))
+    note: str = ""

@@ -1,0 +1,56 @@
+"""The connector's README: its manifest asks for what the code uses, and its example names what exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from slack_requests import event, form, read
+
+from connectors.base import Outcome
+from connectors.slack.connector import CONNECTOR
+
+README = Path(__file__).parents[2] / "connectors" / "slack" / "README.md"
+
+
+def blocks() -> list[Any]:
+    return [yaml.safe_load(part.split("```")[0]) for part in README.read_text().split("```yaml\n")[1:]]
+
+
+def test_every_event_of_the_manifest_is_known() -> None:
+    settings = blocks()[0]["settings"]
+    for name in settings["event_subscriptions"]["bot_events"]:
+        inner = {
+            "type": name.partition(".")[0],
+            "channel": "C1",
+            "ts": "5.1",
+            "user": "U1",
+            "event_ts": "5.1",
+        }
+        inner |= {"tokens": {"bot": ["U1"]}, "item": {"channel": "C1", "ts": "4.1"}, "reaction": "eyes"}
+        reading = read(event(inner))
+        assert (reading.outcome is Outcome.HANDLED) == (name != "reaction_added"), name
+    addresses = {settings["event_subscriptions"]["request_url"], settings["interactivity"]["request_url"]}
+    addresses |= {command["url"] for command in blocks()[0]["features"]["slash_commands"]}
+    assert len(addresses) == 1
+
+
+def test_the_command_of_the_manifest_is_read() -> None:
+    command = blocks()[0]["features"]["slash_commands"][0]["command"]
+    assert form({"command": command, "team_id": "T1"}).outcome is Outcome.HANDLED
+
+
+def test_the_connection_is_valid() -> None:
+    (connection,) = blocks()[1]["connections"].values()
+    assert CONNECTOR.settings.model_validate(connection).api_url == "https://slack.com/api"
+
+
+def test_the_outputs_of_the_example_rule_exist() -> None:
+    (rule,) = blocks()[2]["rules"]
+    for entry in rule["outputs"]:
+        ((name, target),) = entry.items()
+        spec = CONNECTOR.outputs[name]
+        assert spec.to_origin
+        assert target.pop("to") == "origin"
+        spec.target.model_validate(target)
