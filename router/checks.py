@@ -29,6 +29,7 @@ _SECRET_NAMES: Final = (
     "private_key",
     "api_key",
 )
+_GLOBS: Final = frozenset(f"{kind.partition('.')[0]}.*" for kind in KINDS if "." in kind)
 HIDDEN: Final = "(not shown)"
 
 
@@ -152,7 +153,7 @@ class RuleChecker:
             if expand_kinds((kind,)):
                 continue
             if is_glob(kind):
-                yield Finding(place, f"{quote(kind)} fits no kind of event; {hint(kind.strip('*?'), KINDS)}")
+                yield Finding(place, f"{quote(kind)} fits no kind of event; {hint(kind, _GLOBS)}")
             else:
                 yield Finding(place, unknown("kind", kind, KINDS))
         for place, name in _placed(match.get("type"), ("match", "type")):

@@ -153,7 +153,8 @@ class RunExecution:
         elif any(output == "comment" for slot, output in self.slots.items() if slot != FINAL_SLOT):
             text = None  # the agent answered by its own comment; its closing words would only repeat it
         wanted = None
-        if text and dispatch.report == "origin" and self.world.can_report(dispatch.event.connection):
+        told = dispatch.report == "origin" or (dispatch.report == "failures" and status is not RunStatus.SUCCEEDED)
+        if text and told and self.world.can_report(dispatch.event.connection):
             wanted = final_result(dispatch, self.claim.run_id, text)
 
         def store(connection: Connection) -> bool:

@@ -69,7 +69,8 @@ class Dispatch(BaseModel):
     """True when the event goes into a conversation that a session already owns."""
     prompt: str
     report: str = "origin"
-    """`origin`: the agent's last message is posted where the event came from. `none`: it is only recorded."""
+    """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.
+    `none`: neither."""
     grants: tuple[Grant, ...] = ()
     repository: Repository | None = None
     limits: Limits = Field(default_factory=Limits)

@@ -84,7 +84,9 @@ class Service:
 
     async def agent(self, **fields: Any) -> Any:
         """An agent with sensible defaults."""
-        return await self.client.beta.agents.create(**{"model": "claude-sonnet-5-5", "name": "Coder", **fields})
+        return await self.client.beta.agents.create(
+            **{"model": "claude-sonnet-5-5", "name": "Coder", **fields}
+        )
 
     async def environment(self, name: str = "ci", **fields: Any) -> Any:
         """The environment of that name, made once."""
@@ -142,7 +144,9 @@ class Service:
         return answer.json()
 
 
-def result(call: str, content: list[dict[str, Any]] | None = None, *, is_error: bool = False) -> dict[str, Any]:
+def result(
+    call: str, content: list[dict[str, Any]] | None = None, *, is_error: bool = False
+) -> dict[str, Any]:
     """A `user.custom_tool_result`."""
     return {
         "type": "user.custom_tool_result",
@@ -180,7 +184,9 @@ async def served(settings: Settings | None = None, *, mount: str = "/anthropic")
     assert isinstance(app, Emulator)
     inner = app.state
     outer = Starlette(routes=[Mount(mount, app=app)])
-    config = uvicorn.Config(outer, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        outer, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}{mount}"

@@ -101,9 +101,7 @@ class ThreadReplies:
         fixed = target.comment_id if isinstance(target, ThreadTarget) else None
         thread = origin_id(post, "thread_id", "review_comment_id") or fixed
         if thread is None:
-            msg = (
-                "no review thread to reply in: the event is no review comment and the rule names none"
-            )
+            msg = "no review thread to reply in: the event is no review comment and the rule names none"
             raise PostRefusedError(msg)
         response = await self._client.post(
             f"/repos/{repository}/pulls/{number_of(post)}/comments/{thread}/replies",
@@ -114,7 +112,7 @@ class ThreadReplies:
 
 
 _REPLY_PAGES: Final = 10
-"""Pages of the newest review comments that are searched. A lost reply is among the newest of its pull request."""
+"""Pages of the newest review comments that are searched. A lost reply is among the newest."""
 
 
 def _text(post: Post) -> str:

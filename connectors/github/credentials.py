@@ -117,7 +117,7 @@ class AppCredentials(Credentials):
             return token
 
     async def clone_token(self, repository: str) -> str:
-        """A new token each time, so that a session has the whole hour, for this repository's contents alone."""
+        """A new token each time, so that a session has the whole hour; for its contents alone."""
         narrowing = {"repositories": [repository.partition("/")[2]], "permissions": {"contents": "write"}}
         token, _ = await self._mint(await self._installation(repository), repository, narrowing=narrowing)
         return token

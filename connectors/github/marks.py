@@ -35,7 +35,7 @@ MAX_CHECK_TITLE: Final = 255
 
 
 class Reactions:
-    """The output `add_reaction`. Adding one again changes nothing: GitHub answers 200 with the one that is there."""
+    """The output `add_reaction`. Adding one again changes nothing: GitHub answers 200 with the old one."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -191,7 +191,9 @@ class CheckRuns:
         if not isinstance(post.target, CheckRunTarget) or not isinstance(post.arguments, CheckRunArguments):
             raise PostRefusedError(_foreign(post))
         if not self._client.credentials.is_app:
-            msg = "GitHub lets only an App write check runs; give the connection an app, or use set_commit_status"
+            msg = (
+                "only a GitHub App may write check runs; give the connection an app, or use set_commit_status"
+            )
             raise PostRefusedError(msg)
         return post.target, post.arguments
 

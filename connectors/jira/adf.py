@@ -133,7 +133,7 @@ def _rows_as_text(node: SyntaxTreeNode) -> list[Node]:
             parts = _inline(inline(cell), ())
             content += [{"type": "text", "text": " | "}, *parts] if content else parts
         if content:
-            paragraphs.append(_paragraph(content))
+            paragraphs.append(_paragraph(_merged(content)))
     return paragraphs
 
 

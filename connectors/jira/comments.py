@@ -6,6 +6,7 @@ anchor in the text, which shows as nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, Final
 from urllib.parse import quote
@@ -67,12 +68,12 @@ class Comments:
         text = clip(post.arguments.text, LIMIT)
         note = "the text was shortened to fit Jira's limit" if text != post.arguments.text else ""
         try:
-            made = await self._post(post, issue, self._body(post, text))
+            made = await self._post(post, issue, await asyncio.to_thread(self._body, post, text))
         except JiraRefusalError as error:
             if not _too_long(error):
                 raise
             note = "the text was shortened to fit Jira's limit"
-            made = await self._post(post, issue, self._short_body(post, text))
+            made = await self._post(post, issue, await asyncio.to_thread(self._short_body, post, text))
         return self._receipt(post, issue, made, note=note)
 
     async def _post(self, post: Post, issue: str, body: Any) -> dict[str, Any]:
@@ -94,9 +95,9 @@ class Comments:
         return made
 
     def _body(self, post: Post, text: str) -> Any:
+        """The text in Jira's form. Called in a thread: thousands of brackets keep the parser busy."""
         if self._cloud:
             return to_adf(text)
-
         anchor = "\n\n" + _anchor(post)
         room = LIMIT
         wiki = to_wiki(text)

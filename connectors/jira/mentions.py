@@ -8,7 +8,7 @@ from typing import Final
 MAX_MENTIONS: Final = 100
 
 _MACRO: Final = re.compile(r"\{(code|noformat|quote)(?::[^{}\n]{0,200})?\}")
-_MENTION: Final = re.compile(r"\[~(?:accountid:)?([^\[\]\s|]{1,255})\]")
+_MENTION: Final = re.compile(r"\[~(?:(?i:accountid):)?([^\[\]\s|]{1,255})\]")
 
 
 def mentions(text: str) -> tuple[str, ...]:

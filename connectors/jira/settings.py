@@ -20,7 +20,8 @@ class JiraSettings(ConnectionSettings):
     """`connections.<name>` with `source: jira`.
 
     `api_url` is the site (`https://acme.atlassian.net`, `https://jira.acme.example/context`); for scoped API
-    tokens and OAuth 2.0 it is `https://api.atlassian.com` and `cloud_id` says which site.
+    tokens and OAuth 2.0 it is `https://api.atlassian.com` and `cloud_id` says which site (or both in one:
+    `https://api.atlassian.com/ex/jira/<cloud id>`).
     """
 
     source: Literal["jira"] = "jira"
@@ -44,7 +45,7 @@ class JiraSettings(ConnectionSettings):
         if self.product == "datacenter" and self.cloud_id is not None:
             msg = "cloud_id belongs to Jira Cloud, but deployment is datacenter: remove cloud_id"
             raise ValueError(msg)
-        if self._host == GATEWAY and self.cloud_id is None:
+        if self._host == GATEWAY and self.cloud_id is None and "/ex/jira/" not in self.api_url:
             msg = f"api_url {self.api_url!r} serves all sites: add cloud_id (see https://<site>/_edge/tenant_info)"
             raise ValueError(msg)
         return self
@@ -70,7 +71,7 @@ class JiraSettings(ConnectionSettings):
         """Where people open issues; None when only the gateway is known."""
         if self.site_url is not None:
             return self.site_url.rstrip("/")
-        return None if self.cloud_id is not None else self.api_url
+        return None if self.cloud_id is not None or self._host == GATEWAY else self.api_url
 
     @property
     def _host(self) -> str:

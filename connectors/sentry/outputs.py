@@ -1,4 +1,4 @@
-"""What a rule may let an agent do in Sentry: comment, set the state of an issue, link a pull request to it."""
+"""What a rule may let an agent do in Sentry: comment, set an issue's state, link a pull request to it."""
 
 from __future__ import annotations
 

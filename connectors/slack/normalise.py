@@ -118,7 +118,7 @@ def _safe(reading: Normalised) -> Normalised:
 def _stripped(value: Any) -> Any:
     """Nesting is bounded by the reader, so recursion is."""
     if isinstance(value, dict):
-        return {name: _stripped(inner) for name, inner in value.items() if True}
+        return {name: _stripped(inner) for name, inner in value.items() if name not in CAPABILITIES}
     if isinstance(value, list):
         return [_stripped(inner) for inner in value]
     return value

@@ -3,7 +3,7 @@ know a task."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def speak(turn: Turn, text: str) -> Move:
 
 
 def use(
-    turn: Turn, name: str, arguments: dict[str, Any], output: str, *, ask: bool = False
+    turn: Turn, name: str, arguments: dict[str, Any], output: str | Callable[[], str], *, ask: bool = False
 ) -> Generator[Step, dict[str, Answer] | None, bool]:
     """One model request that uses a built-in tool; True when it ran. Asks for permission where the policy
     says so."""
@@ -75,7 +75,9 @@ def use(
         answers = yield Answers((identifier,))
         answer = (answers or {})[identifier]
         allowed, refusal = answer.allowed, answer.text or DENIED
-    text = output if allowed else refusal
+    text = refusal
+    if allowed:
+        text = output() if callable(output) else output
     turn.read(text)
     turn.emit(
         "agent.tool_result",

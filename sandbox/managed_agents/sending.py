@@ -92,10 +92,8 @@ class _Check:
     ) -> None:
         kind, at = event["type"], f"{self.field}[{place}]"
         if self.session.at_budget and kind not in AT_BUDGET:
-            raise invalid(
-                f"Invalid {kind} event at {at}: the session has reached its budget; "
-                "only user.tool_confirmation, user.tool_result, user.custom_tool_result, or user.interrupt may be sent"
-            )
+            accepted = ", ".join(sorted(AT_BUDGET))
+            raise invalid(f"Invalid {kind} event at {at}: the budget is reached; only {accepted} may be sent")
         if kind in ANSWERS:
             self._answer(kind, event, pending, at)
         elif kind == "user.interrupt":

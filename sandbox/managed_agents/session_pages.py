@@ -4,11 +4,11 @@ the store."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from starlette.requests import Request
 
-from sandbox.managed_agents.identity import stamp
 from sandbox.managed_agents.paging import Cursor, Query
 from sandbox.managed_agents.session import STATUSES, Session
 from sandbox.managed_agents.state import AgentsState
@@ -25,6 +25,7 @@ FILTERS: Final = (
 )
 DEFAULT: Final = 20
 MOST: Final = 100
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def list_sessions(state: AgentsState, request: Request) -> dict[str, Any]:
@@ -86,11 +87,8 @@ def _beyond(session: Session, position: int, *, upwards: bool) -> bool:
 
 
 def _position(session: Session) -> int:
-    return int(stamp(session.created_at).translate(_DIGITS))
+    return (session.created_at - EPOCH) // timedelta(microseconds=1)
 
 
 def _cursor(order: str, edge: list[Session], *, backwards: bool) -> str | None:
     return str(Cursor(order=order, position=_position(edge[0]), backwards=backwards)) if edge else None
-
-
-_DIGITS: Final = {ord(letter): None for letter in "-:.TZ"}

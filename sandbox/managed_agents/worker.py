@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from sandbox.managed_agents import prose
 from sandbox.managed_agents.arguments import Knowledge, fill, needs_address
-from sandbox.managed_agents.moves import Move, call, speak, use
+from sandbox.managed_agents.moves import Move, call, permission, speak, use
 from sandbox.managed_agents.reading import Repository, Task, first_line, first_url, read_repository, read_task
 from sandbox.managed_agents.session import Memory
 from sandbox.managed_agents.turns import Answer, Step, Turn
@@ -138,23 +138,29 @@ def _change(turn: Turn, task: Task, repository: Repository, code: CodeHost, prog
     for path, content in files.items():
         arguments = {"file_path": f"{repository.mount_path}/{path}", "old_string": "", "new_string": content}
         yield from use(turn, "edit", arguments, f"The file {path} has been written.")
-    try:
-        sha = code.push(
-            repository.name,
-            branch,
-            base=repository.base,
-            message=f"Repair: {first_line(task.about, most=60)}",
-            files=files,
-        )
-    except (LookupError, ValueError) as error:
-        progress.failed.append(f"`git push` of `{branch}` to `{repository.name}`: {error}")
-        return
+
+    def push() -> str:
+        try:
+            progress.sha = code.push(
+                repository.name,
+                branch,
+                base=repository.base,
+                message=f"Repair: {first_line(task.about, most=60)}",
+                files=files,
+            )
+        except (LookupError, ValueError) as error:
+            progress.failed.append(f"`git push` of `{branch}` to `{repository.name}`: {error}")
+            return f"1 passed\nfatal: {error}"
+        progress.branch, progress.files = branch, files
+        progress.done.append(f"pushed {len(files)} files to the branch `{branch}`")
+        return f"1 passed\nTo {repository.name}\n * [new branch] {branch}"
+
     command = f"cd {repository.mount_path} && python -m pytest -q && git push origin HEAD:{branch}"
-    yield from use(
-        turn, "bash", {"command": command}, f"1 passed\nTo {repository.name}\n * [new branch] {branch}"
-    )
-    progress.branch, progress.sha, progress.files = branch, sha, files
-    progress.done.append(f"pushed {len(files)} files to the branch `{branch}`")
+    if not (yield from use(turn, "bash", {"command": command}, push)):
+        if permission(turn, "bash").policy == "always_ask":
+            progress.failed.append(f"`{command}`: it was not permitted")
+        else:
+            push()
 
 
 def _knowledge(task: Task, repository: Repository | None, progress: Progress) -> Knowledge:

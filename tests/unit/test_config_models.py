@@ -106,9 +106,10 @@ def test_empty_lists_and_unknown_fields_are_refused(match: dict[str, object]) ->
 
 
 def test_outputs_are_names_or_single_mappings() -> None:
-    assert Output.model_validate("comment") == Output(output="comment")
-    assert Output.model_validate({"comment": None}) == Output(output="comment")
+    assert Output.model_validate("comment") == Output(output="comment", options={})
+    assert Output.model_validate({"comment": None}) == Output(output="comment", options={})
     assert Output.model_validate({"comment": {"to": "origin"}}).options == {"to": "origin"}
+    wrong: object
     for wrong in ({}, {"a": {}, "b": {}}, {"comment": "origin"}, 3, [], ""):
         with pytest.raises(ValidationError):
             Output.model_validate(wrong)

@@ -110,7 +110,8 @@ GOLDEN: Mapping[str, list[dict[str, Any]]] = {
     "one\ntwo": [paragraph(text("one"), {"type": "hardBreak"}, text("two"))],
     "**b** *i* ~~s~~ `c`": [
         paragraph(
-            text("b", "strong"), text(" "), text("i", "em"), text(" "), text("s", "strike"), text(" "), text("c", "code")
+            text("b", "strong"), text(" "), text("i", "em"), text(" "), text("s", "strike"), text(" "),
+            text("c", "code"),
         )
     ],
     "**a *b* __c__ `d`**": [
@@ -166,7 +167,10 @@ GOLDEN: Mapping[str, list[dict[str, Any]]] = {
         {"type": "codeBlock"},
     ],
     "> a\n>\n> > b\n>\n> # c": [
-        {"type": "blockquote", "content": [paragraph(text("a")), paragraph(text("b")), paragraph(text("c", "strong"))]}
+        {
+            "type": "blockquote",
+            "content": [paragraph(text("a")), paragraph(text("b")), paragraph(text("c", "strong"))],
+        }
     ],
     "a\n\n---\n\nb": [paragraph(text("a")), {"type": "rule"}, paragraph(text("b"))],
     "|a|b|\n|-|-|\n|1||": [
@@ -227,10 +231,11 @@ def test_deep_nesting_ends() -> None:
         check(to_adf(piece * 500 + "x"))
 
 
-PIECES = st.sampled_from(
-    ["# ", "- ", "1. ", "> ", "```", "`", "**", "*", "_", "~~", "[", "](", ")", "https://example.com/x", "|", "|-|-|",
-     "\n", "\n\n", "    ", "---", "<b>", "<!--", "!", "\\", "&amp;", "word", " ", "[~ada]", "@", "\t", "é", "😀"]
-)  # fmt: skip
+PIECES = st.sampled_from([
+    "# ", "- ", "1. ", "> ", "```", "`", "**", "*", "_", "~~", "[", "](", ")", "https://example.com/x", "|",
+    "|-|-|", "\n", "\n\n", "    ", "---", "<b>", "<!--", "!", "\\", "&amp;", "word", " ", "[~ada]", "@", "\t",
+    "é", "😀",
+])  # fmt: skip
 
 
 @settings(max_examples=200)

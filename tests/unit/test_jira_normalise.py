@@ -337,6 +337,7 @@ def test_document_instead_of_markup_is_reduced_to_its_words() -> None:
     ("text", "expected"),
     [
         ("[~accountid:a1] and [~ada] and [~ada]", ("a1", "ada")),
+        ("[~accountId:712020:b07]", ("712020:b07",)),
         ("{code}[~ada]{code} [~eve]", ("eve",)),
         ("{code:java|title=x}[~ada]{code}{quote}[~bob]{quote}\nbq. [~cyd]\n[~eve]", ("eve",)),
         ("{noformat}{code}[~ada]{noformat}[~eve]", ("eve",)),

@@ -40,7 +40,7 @@ GOLDEN: Mapping[str, str] = {
     ),
     "C:\\temp\\new": "C:&#92;temp&#92;new",
     "AT&amp;T &lt;b&gt; &amp;lt;": "AT&T <b> &amp;lt;",
-    "fine :) (x) (!) f(x, y)": "fine \\:) \\(x) (\\!) f(x, y)",
+    "fine :) (x) (!) f(x, y)": "fine \\:) \\(x) \\(\\!) f(x, y)",
     "\\# no\n\nh1. no\n\nbq. no": f"{ZERO}# no\n\n{ZERO}h1. no\n\n{ZERO}bq. no",
     "<b>x</b>": "<b>x</b>",
 }

@@ -1,0 +1,1 @@
+"""Webhooks as the vendors would send them, with invented names."""

@@ -1,0 +1,1 @@
+"""The commands of `triggerhub`, one module for each group."""

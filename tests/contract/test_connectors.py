@@ -1,0 +1,389 @@
+"""The contract of a connector, checked on every folder under `connectors/`, with no test code per source.
+
+Each check is a function of a connector, so that one that only exists in a test passes the very same ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+from contract.samples import (
+    CONNECTION,
+    NOW,
+    RECEIVED_AT,
+    SHARED,
+    Sample,
+    describe_sample,
+    folder,
+    lowered,
+    read_samples,
+)
+from pydantic import ValidationError
+
+import connectors
+from connectors import registry
+from connectors.base import Connector, Identity, Outcome, Request, SignatureError, UnreadableError, seal
+from schemas.event import KINDS, TRUSTS, Event
+
+SECRET: Final = "first-secret-0123456789abcdef-0123"
+OTHER: Final = "second-secret-0123456789abcdef-012"
+SOURCES: Final = registry.source_names()
+
+
+def own_samples(connector: Connector) -> list[Sample]:
+    """The samples of the connector's own folder; there must be some."""
+    samples = list(read_samples(folder(connector) / "fixtures"))
+    assert len(samples) >= 3, (
+        f"{connector.source} has {len(samples)} samples; add bodies to its folder fixtures/"
+    )
+    return samples
+
+
+def signed(connector: Connector, sample: Sample, secret: str = SECRET) -> dict[str, str]:
+    """Headers with a signature, names in lower case as the receiver passes them."""
+    return lowered(connector.sign(sample.headers, sample.body, secret=secret, now=NOW))
+
+
+def refuses(connector: Connector, headers: Mapping[str, str], body: bytes, *secrets: str) -> bool:
+    """True where verifying raises SignatureError; any other exception is a failure of the test."""
+    try:
+        connector.verify(Request(headers, body), secrets=secrets or (SECRET,), now=NOW)
+    except SignatureError:
+        return True
+    return False
+
+
+def altered_bodies(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Bodies that are almost this one."""
+    yield "a space at the end", body + b" "
+    yield "a line end at the end", body + b"\n"
+    yield "a space at the start", b" " + body
+    for at in sorted({0, len(body) // 2, len(body) - 1} if body else set()):
+        yield f"byte {at} flipped", body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+    if body:
+        yield "the last byte missing", body[:-1]
+        yield "nothing left", b""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return
+    yield "written anew", json.dumps(value).encode() if json.dumps(value).encode() != body else body + b" "
+    if isinstance(value, dict) and len(value) > 1:
+        turned = dict(reversed(value.items()))
+        yield "keys in another order", json.dumps(turned, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def check_signatures(connector: Connector) -> None:
+    """Good signatures pass under each live secret; nothing else does."""
+    for sample in own_samples(connector):
+        headers = signed(connector, sample)
+        request = Request(headers, sample.body)
+        for secrets in ((SECRET,), (SECRET, OTHER), (OTHER, SECRET)):
+            connector.verify(request, secrets=secrets, now=NOW)
+        assert refuses(connector, headers, sample.body, OTHER), f"{sample.name}: passes under another secret"
+        for change, body in altered_bodies(sample.body):
+            assert refuses(connector, headers, body), f"{sample.name}: passes with {change}"
+
+
+def check_signature_headers(connector: Connector) -> None:
+    """A missing or malformed signature is a SignatureError, never another exception."""
+    for sample in own_samples(connector):
+        headers = signed(connector, sample)
+        added = [name for name in headers if name not in lowered(sample.headers)]
+        bare = {name: value for name, value in headers.items() if name not in added}
+        assert added, f"{sample.name}: sign adds no header"
+        assert refuses(connector, bare, sample.body), f"{sample.name}: passes unsigned"
+        needed = [
+            name
+            for name in added
+            if refuses(connector, {key: headers[key] for key in headers if key != name}, sample.body)
+        ]
+        assert needed, f"{sample.name}: no single header is needed"
+        for name in needed:
+            good = headers[name]
+            for bad in (
+                "",
+                " ",
+                "nonsense",
+                "é" * 64,
+                good[:-1],
+                good + "0",
+                "z" * len(good),
+                good[::-1],
+                "\x00",
+            ):
+                found = {**headers, name: bad}
+                assert bad == good or refuses(connector, found, sample.body), (
+                    f"{sample.name}: {name} = {bad!r} passes"
+                )
+
+
+def check_expected_events(connector: Connector) -> None:
+    """Every sample gives the outcome and the events that stand beside it."""
+    for sample in own_samples(connector):
+        assert sample.expected is not None, f"{sample.name} has no {sample.name}.expected.json"
+        wanted = {name: value for name, value in sample.expected.items() if name != "identity"}
+        assert describe_sample(connector, sample) == wanted, sample.name
+
+
+def check_identifiers_repeat(connector: Connector) -> None:
+    """Reading the same delivery again gives the same identifiers; two facts of one delivery never share one."""
+    for sample in own_samples(connector):
+        first, second = describe_sample(connector, sample), describe_sample(connector, sample)
+        assert first == second, sample.name
+        ids = [event["id"] for event in first["events"]]
+        assert len(ids) == len(set(ids)), f"{sample.name}: two events share an id"
+        if first["outcome"] != "unreadable":
+            keys = {
+                connector.normalise(sample.request, identity=identity).delivery_key
+                for identity in (sample.identity, Identity())
+            }
+            assert len(keys) == 1, f"{sample.name}: the delivery key depends on who we are"
+            assert keys != {""}, f"{sample.name}: the delivery key is empty"
+
+
+def check_events_are_valid(connector: Connector) -> None:
+    """Sealed events keep the public schema: `seal` itself does not validate, for speed."""
+    for sample in own_samples(connector):
+        assert_valid(connector, sample)
+
+
+def assert_valid(connector: Connector, sample: Sample) -> None:
+    """The outcome and events of one sample hang together."""
+    normalised = connector.normalise(sample.request, identity=sample.identity)
+    with_events = normalised.outcome in {Outcome.HANDLED, Outcome.UNSUPPORTED}
+    assert bool(normalised.facts) == with_events, f"{sample.name}: {normalised.outcome}, {normalised.facts}"
+    if normalised.outcome in {Outcome.IGNORED, Outcome.UNSUPPORTED}:
+        assert normalised.reason, f"{sample.name}: {normalised.outcome} without a reason"
+    assert (normalised.reply is not None) == (normalised.outcome is Outcome.CHALLENGE), sample.name
+    for fact in normalised.facts:
+        event = seal(
+            fact,
+            source=connector.source,
+            connection=CONNECTION,
+            payload=normalised.payload,
+            received_at=RECEIVED_AT,
+        )
+        again = Event.model_validate_json(event.model_dump_json())
+        assert again == event, sample.name
+        assert again.data.kind in KINDS, sample.name
+        assert again.data.actor.trust in TRUSTS, sample.name
+        assert 1 <= len(again.subject) <= 500, sample.name
+        assert fact.kind == "other" or normalised.outcome is Outcome.HANDLED, sample.name
+        assert again.time.tzinfo is not None, sample.name
+
+
+def check_own_events(connector: Connector) -> None:
+    """What we caused ourselves is known as ours, and only by identifiers that somebody gave."""
+    told = [
+        event["data"]["actor"]
+        for sample in own_samples(connector)
+        for event in describe_sample(connector, sample)["events"]
+    ]
+    assert any(actor["is_self"] for actor in told), f"{connector.source} has no sample of an event of our own"
+    assert any(not actor["is_self"] for actor in told), f"{connector.source} takes every event for its own"
+
+
+def check_folder(connector: Connector) -> None:
+    """The folder is named after the source and tells a person how to set it up, with a rule that is valid YAML."""
+    place = folder(connector)
+    assert place.name == connector.source
+    readme = place / "README.md"
+    assert readme.is_file(), f"{connector.source} has no README.md"
+    text = readme.read_text(encoding="utf-8")
+    blocks = text.split("```yaml\n")[1:]
+    rules = [yaml.safe_load(block.partition("```")[0]) for block in blocks]
+    assert any(rule for rule in rules), f"the README of {connector.source} shows no rule in a yaml block"
+    assert 0 < connector.max_body <= 50_000_000
+
+
+def check_outputs(connector: Connector) -> None:
+    """Every output can be offered to an agent as a tool, and every source can comment."""
+    assert "comment" in connector.outputs, f"{connector.source} has no output comment"
+    for name, spec in connector.outputs.items():
+        assert spec.description.strip(), name
+        spec.target.model_json_schema()
+        schema = json.loads(json.dumps(spec.arguments.model_json_schema()))
+        assert schema["type"] == "object", name
+        assert schema["additionalProperties"] is False, f"{name}: its arguments take unknown fields"
+    arguments = connector.outputs["comment"].arguments
+    assert list(arguments.model_fields) == ["text"], connector.source
+    arguments.model_validate({"text": "Done."})
+    with pytest.raises(ValidationError):
+        arguments.model_validate({"text": "Done.", "channel": "elsewhere"})
+
+
+CHECKS: Final[tuple[Callable[[Connector], None], ...]] = (
+    check_signatures,
+    check_signature_headers,
+    check_expected_events,
+    check_identifiers_repeat,
+    check_events_are_valid,
+    check_own_events,
+    check_folder,
+    check_outputs,
+)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("source", SOURCES)
+def test_contract(source: str, check: Callable[[Connector], None]) -> None:
+    check(registry.connector(source))
+
+
+def test_the_four_sources_are_found() -> None:
+    assert {"github", "jira", "sentry", "slack"} <= set(SOURCES)
+
+
+def test_an_unknown_source_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(registry.UnknownSourceError, match="did you mean 'github'"):
+        registry.connector("githup")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_captured_payloads_are_read(source: str) -> None:
+    place = SHARED / "fixtures" / source
+    samples = list(read_samples(place))
+    if not samples:
+        pytest.skip(f"no captured payloads at {place}")
+    connector = registry.connector(source)
+    for sample in samples:
+        assert_valid(connector, sample)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_captured_payloads_without_headers_are_read_or_refused(source: str) -> None:
+    place = SHARED / "fixtures" / source
+    samples = list(read_samples(place))
+    if not samples:
+        pytest.skip(f"no captured payloads at {place}")
+    connector = registry.connector(source)
+    for sample in samples:
+        with suppress(UnreadableError):
+            connector.normalise(Request({}, sample.body), identity=Identity())
+
+
+TOY = '''
+"""A pager that exists in a test only."""
+from connectors.base import *
+from connectors.body import body_hash, id_at, read_object, text_at
+from connectors.signatures import check_hex, hex_hmac
+from schemas.event import Actor, Subject
+
+
+class CommentArguments(OutputArguments):
+    text: str
+
+
+class PagerConnector(Connector):
+    source = "pager"
+    outputs = {"comment": OutputSpec("Write a note.", OutputTarget, CommentArguments, to_origin=True)}
+
+    def verify(self, request, *, secrets, now):
+        check_hex(request.headers.get("x-pager"), request.body, secrets=secrets, header="X-Pager")
+
+    def sign(self, headers, body, *, secret, now):
+        return {**headers, "X-Pager": hex_hmac(secret, body)}
+
+    def normalise(self, request, *, identity):
+        body = read_object(request.body)
+        who, key = id_at(body, "who"), id_at(body, "incident") or "none"
+        fact = Fact(
+            kind="alert.fired",
+            actor=Actor(id=who, is_self=who in identity.actor_ids, trust="system"),
+            subject=Subject(kind="alert", key=key),
+            key=f"fired {key}",
+            account="ward",
+            text=text_at(body, "text") or "",
+        )
+        return Normalised(Outcome.HANDLED, body_hash(request.body), (fact,), body)
+
+    def poster(self, settings, *, token, http, files):
+        raise NotImplementedError
+
+
+CONNECTOR = PagerConnector()
+'''
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[str]:
+    """A fifth connector: one new folder, and no edit elsewhere."""
+    place = tmp_path / "pager"
+    fixtures = place / "fixtures"
+    fixtures.mkdir(parents=True)
+    (place / "__init__.py").write_text('"""A pager."""\n')
+    (place / "connector.py").write_text(TOY)
+    (place / "README.md").write_text("# Pager\n\n```yaml\nrules: [{name: a}]\n```\n")
+    for number, who in enumerate(("nurse", "us", "ghost")):
+        body = {"who": who, "incident": number, "text": "Wake up"}
+        (fixtures / f"{who}.json").write_text(json.dumps(body, indent=1))
+        (fixtures / f"{who}.expected.json").write_text(json.dumps({"identity": {"actor_ids": ["us"]}}))
+    connectors.__path__.append(str(tmp_path))
+    _forget()
+    try:
+        found = registry.connector("pager")
+        for sample in read_samples(fixtures):
+            wanted = {**(sample.expected or {}), **describe_sample(found, sample)}
+            (fixtures / f"{sample.name}.expected.json").write_text(json.dumps(wanted))
+        yield "pager"
+    finally:
+        connectors.__path__.remove(str(tmp_path))
+        _forget()
+
+
+def _forget() -> None:
+    registry.source_names.cache_clear()
+    registry.connector.cache_clear()
+    importlib.invalidate_caches()
+    for name in [name for name in sys.modules if name.startswith("connectors.pager")]:
+        del sys.modules[name]
+    vars(connectors).pop("pager", None)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_fifth_connector_is_one_new_folder(toy: str, check: Callable[[Connector], None]) -> None:
+    assert toy in registry.source_names()
+    check(registry.connector(toy))
+
+
+BROKEN: Final[Mapping[str, tuple[str, str, Callable[[Connector], None]]]] = {
+    "verifies nothing": (
+        'check_hex(request.headers.get("x-pager"), request.body, secrets=secrets, header="X-Pager")',
+        "pass",
+        check_signatures,
+    ),
+    "knows one secret only": ("secrets=secrets, header", "secrets=secrets[:1], header", check_signatures),
+    "falls over a missing header": (
+        'request.headers.get("x-pager")',
+        'request.headers["x-pager"]',
+        check_signature_headers,
+    ),
+    "changes identifiers": (
+        'key=f"fired {key}"',
+        "key=f\"fired {id(body)} {__import__('itertools') and __import__('time').perf_counter_ns()}\"",
+        check_identifiers_repeat,
+    ),
+    "does not know itself": ("is_self=who in identity.actor_ids, ", "", check_own_events),
+    "speaks another vocabulary": ('kind="alert.fired"', 'kind="alert.exploded"', check_events_are_valid),
+    "has no key": ('or "none"', 'or "none"; key = ""', check_events_are_valid),
+    "cannot comment": ('{"comment": ', '{"note": ', check_outputs),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_connector_does_not_pass(toy: str, fault: str, tmp_path: Path) -> None:
+    old, new, check = BROKEN[fault]
+    assert old in TOY
+    (tmp_path / toy / "connector.py").write_text(TOY.replace(old, new))
+    _forget()
+    with pytest.raises((AssertionError, ValidationError, KeyError, SignatureError)):
+        check(registry.connector(toy))
