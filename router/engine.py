@@ -5,10 +5,9 @@ Pure and synchronous. Order of the clauses: enabled, paused, loop, match.* , mat
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from router.expressions import MAX_SEEN, EventView, Expression, Failure, show
+from router.expressions import MAX_SEEN, EventView, Expression, Failure, as_json, show
 from router.index import RuleIndex
 from router.problems import Problem
 from router.rules import CompiledRule
@@ -148,5 +147,4 @@ def _not_matched(rule: CompiledRule, clause: str, expected: object, seen: object
 def _bounded(value: object) -> str:
     if not isinstance(value, list):
         return show(value)
-    text = json.dumps([str(item)[:MAX_SEEN] for item in value[:MAX_SEEN]], ensure_ascii=False)
-    return text if len(text) <= MAX_SEEN else text[: MAX_SEEN - 1] + "…"
+    return as_json([str(item)[:MAX_SEEN] for item in value[:MAX_SEEN]], limit=MAX_SEEN)

@@ -19,8 +19,8 @@ from router.syntax import ROOT, Path, SyntaxProblemError, scan
 from schemas.event import Actor, Event, EventData, Subject
 
 MAX_LENGTH: Final = 2_000
-MAX_DEPTH: Final = 200
-"""Levels. The library converts by recursion and would exhaust the stack far beyond this."""
+MAX_DEPTH: Final = 250
+"""Levels; webhooks are read up to 200. The library converts by recursion and would exhaust the stack far beyond this."""
 MAX_VALUES: Final = 50_000
 MAX_ENTRIES: Final = (MAX_VALUES, 1_000, 100)
 """Entries of one list or map, by how deep an expression nests macros: their cost is its power."""
@@ -152,12 +152,16 @@ class EventView:
         """One context for all; None where a value cannot be converted, so that each is tried by itself."""
         try:
             return self._context(_merged(tuple(expressions)), nesting)
-        except (_UnusableError, ValueError):
+        except _UnusableError:
             return None
 
     def _context(self, selection: Selection | None, nesting: int) -> cel.Context:
         context = cel.Context()
-        context.add_variable(ROOT, _Converter(MAX_ENTRIES[nesting]).pick(self.root, selection, 0))
+        try:
+            context.add_variable(ROOT, _Converter(MAX_ENTRIES[nesting]).pick(self.root, selection, 0))
+        except ValueError:  # text that is not Unicode, which no vendor's JSON can hold
+            msg = "a value is not one that CEL can take"
+            raise _UnusableError(msg) from None
         return context
 
     def _run(self, expression: Expression, context: cel.Context | None) -> Failure | None:
@@ -335,8 +339,15 @@ def _union(into: Selection, other: Selection) -> None:
 
 def show(value: Any) -> str:
     """A value as JSON, shortened. Its cost does not depend on the value's size."""
-    text = _encode(_outline(value, 0))
-    return text if len(text) <= MAX_FIELD else text[: MAX_FIELD - 1] + "…"
+    return as_json(_outline(value, 0), limit=MAX_FIELD)
+
+
+def as_json(value: Any, *, limit: int) -> str:
+    """JSON text of at most `limit` characters, without control characters or lone surrogates."""
+    text = _encode(value)
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _outline(value: Any, depth: int) -> Any:

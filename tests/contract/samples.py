@@ -1,8 +1,8 @@
 """Samples of a connector: bodies, headers and the events expected of them, as in its folder `fixtures/`.
 
 `NAME.json` or `NAME.form.txt` is a body, `NAME.headers.json` its headers without a signature,
-`NAME.expected.json` what `normalise` and `seal` must make of it. Run as a program to write the expected files of
-connectors anew; then read each of them before committing. Must not decide whether a sample is right.
+`NAME.expected.json` what `normalise` and `seal` must make of it. Run as a program to write the expected files
+of connectors anew; then read each of them before committing. Must not decide whether a sample is right.
 """
 
 from __future__ import annotations

