@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.event import Actor, Event, EventData, Kind, Subject, Visibility
 from schemas.result import Origin, Receipt
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class ConnectorError(Exception):

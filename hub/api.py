@@ -1,18 +1,261 @@
-"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. Reads, cancel; nothing else."""
+"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. Reads and cancels.
+
+Strict in what it takes. Every answer is a model of `hub.api_models`; errors are `{"error": …}` throughout.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
 
+from hub import api_views
+from hub.api_access import Access
+from hub.api_models import (
+    CancelView,
+    DeliveryPage,
+    EventDetail,
+    EventPage,
+    Problem,
+    RuleList,
+    RunDetail,
+    RunPage,
+    WorkerList,
+)
+from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.settings import Settings
 from router.subscriber import Rules
-from storage.database import Database
+from storage.database import Database, StorageUnavailableError
+from storage.queries import CursorError, Position, decode_cursor
+from storage.tables import RunStatus
+
+BASE: Final = "/api/v1"
+MAX_PAGE: Final = 200
+RETRY_AFTER_SECONDS: Final = "5"
+MAX_PATH: Final = 200
+
+_NO_NUL: Final = r"^[^\u0000]+$"
+"""PostgreSQL takes no NUL in a text, not even in a comparison."""
+Id = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=200,
+        pattern=_NO_NUL,
+        description="The id, or an unmistakable beginning of it.",
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items of one answer.")]
+Cursor = Annotated[str | None, Query(max_length=400, description="`next_cursor` of the page before.")]
+Text = Annotated[str | None, Query(min_length=1, max_length=500, pattern=_NO_NUL)]
+Kind = Annotated[
+    str | None,
+    Query(pattern=r"^[a-z_]+(\.[a-z_]+|\.\*)?$", max_length=60, description="Exact, or such as `issue.*`."),
+]
+Outcome = Annotated[str | None, Query(pattern=r"^[a-z]+$", max_length=20)]
+
+_bearer = HTTPBearer(
+    auto_error=False, description="TRIGGERHUB_API_TOKEN. Not needed on loopback where none is set."
+)
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": Problem, "description": "A cursor that this API did not give."},
+    401: {"model": Problem, "description": "No token, or a wrong one."},
+    404: {"model": Problem, "description": "There is none of that id."},
+    409: {"model": Problem, "description": "It is too late for that."},
+    422: {"model": Problem, "description": "A parameter is not acceptable."},
+    503: {"model": Problem, "description": "The database does not answer."},
+}
+
+
+def _may(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: _ERRORS[status] for status in (401, 503, *statuses)}
 
 
 def build(database: Database, rules: Rules, settings: Settings, *, host: str) -> Any:
-    """The ASGI application."""
-    app = FastAPI(title="triggerhub", version="1")
-    app.state.parts = (database, rules, settings, host)
+    """The ASGI application. `host` is the address that is listened on, for the remedy in refusals."""
+    token = settings.api_token.get_secret_value() if settings.api_token is not None else None
+    access = Access(token)
+    app = FastAPI(
+        title="triggerhub",
+        version="1",
+        description=f"Events, runs, rules and deliveries of the hub that listens on {host}.",
+        openapi_url=f"{BASE}/openapi.json",
+        docs_url=None,  # their pages load scripts from other people's servers
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers=_handlers(),
+    )
+
+    async def door(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> None:
+        del credentials  # declared for the OpenAPI document; `Access` reads the header itself
+        client = request.client.host if request.client else None
+        refusal = access.refusal(client=client, headers=request.headers)
+        if refusal is not None:
+            raise HTTPException(401, refusal, headers={"WWW-Authenticate": "Bearer"})
+
+    guarded = [Depends(door)]
+    app.include_router(_events(database), prefix=BASE, dependencies=guarded)
+    app.include_router(_runs(database), prefix=BASE, dependencies=guarded)
+    app.include_router(_others(database, rules), prefix=BASE, dependencies=guarded)
+
+    @app.get("/", include_in_schema=False)
+    @app.get(BASE, include_in_schema=False)
+    @app.get(f"{BASE}/", include_in_schema=False)
+    async def pointer() -> dict[str, Any]:
+        return {
+            "name": "triggerhub",
+            "webhooks": "POST /hooks/{connection}",
+            "api": [f"{BASE}/{name}" for name in ("events", "runs", "rules", "deliveries", "workers")],
+            "openapi": f"{BASE}/openapi.json",
+            "asyncapi": "/asyncapi",
+            "health": ["/livez", "/readyz"],
+            "metrics": "/metrics",
+        }
+
     return app
+
+
+def _events(database: Database) -> APIRouter:
+    routes = APIRouter(tags=["events"])
+
+    @routes.get("/events", responses=_may(400, 422))
+    async def list_events(
+        *,
+        connection: Text = None,
+        kind: Kind = None,
+        subject: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> EventPage:
+        """Events, newest first."""
+        wanted = EventFilter(connection=connection, kind=kind, subject=subject)
+        return await database.read(api_views.events, wanted, limit=limit, after=_after(cursor))
+
+    @routes.get("/events/{event_id}", responses=_may(404, 422))
+    async def show_event(event_id: Id) -> EventDetail:
+        """One event whole: what it says, each rule's verdict, and the runs and results that came of it."""
+        return await database.read(api_views.event, event_id)
+
+    return routes
+
+
+def _runs(database: Database) -> APIRouter:
+    routes = APIRouter(tags=["runs"])
+
+    @routes.get("/runs", responses=_may(400, 422))
+    async def list_runs(
+        *,
+        status: Annotated[RunStatus | None, Query()] = None,
+        rule: Text = None,
+        connection: Text = None,
+        subject: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> RunPage:
+        """Runs, newest first. `connection` and `subject` are those of the event."""
+        wanted = RunFilter(
+            status=status.value if status else None, rule=rule, connection=connection, subject=subject
+        )
+        return await database.read(api_views.run_page, wanted, limit=limit, after=_after(cursor))
+
+    @routes.get("/runs/{run_id}", responses=_may(404, 422))
+    async def show_run(run_id: Id) -> RunDetail:
+        """One run with its results."""
+        return await database.read(api_views.run, run_id)
+
+    @routes.post("/runs/{run_id}/cancel", status_code=202, responses=_may(404, 409, 422))
+    async def cancel_run(run_id: Id) -> CancelView:
+        """Ask for a run to be stopped. It ends as `cancelled` once its session is idle."""
+        return await database.write(api_views.cancel, run_id)
+
+    return routes
+
+
+def _others(database: Database, rules: Rules) -> APIRouter:
+    routes = APIRouter(tags=["hub"])
+
+    @routes.get("/rules", responses=_may())
+    async def list_rules() -> RuleList:
+        """The rules in force."""
+        return api_views.rule_list(rules.current)
+
+    @routes.get("/deliveries", responses=_may(400, 422))
+    async def list_deliveries(
+        *,
+        connection: Text = None,
+        outcome: Outcome = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> DeliveryPage:
+        """Deliveries, newest first. `outcome=unreadable` shows those that were signed but not understood."""
+        return await database.read(
+            api_views.deliveries,
+            connection_name=connection,
+            outcome=outcome,
+            limit=limit,
+            after=_after(cursor),
+        )
+
+    @routes.get("/workers", responses=_may())
+    async def list_workers() -> WorkerList:
+        """Roles that reported in the last hour."""
+        return await database.read(api_views.living_workers)
+
+    return routes
+
+
+def _after(cursor: str | None) -> Position | None:
+    return None if cursor is None else decode_cursor(cursor)
+
+
+def _handlers() -> dict[Any, Any]:
+    async def unknown(_request: Request, error: UnknownIdError) -> JSONResponse:
+        return _problem(404, str(error), near=error.near)
+
+    async def ended(_request: Request, error: AlreadyEndedError) -> JSONResponse:
+        return _problem(409, str(error))
+
+    async def cursor(_request: Request, error: CursorError) -> JSONResponse:
+        return _problem(400, str(error))
+
+    async def unavailable(_request: Request, _error: StorageUnavailableError) -> JSONResponse:
+        text = "the database does not answer; try again"
+        return _problem(503, text, headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+    async def parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return _problem(422, "; ".join(_where(item) for item in error.errors()[:5]))
+
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        text = str(error.detail)
+        if error.status_code == 404:  # noqa: PLR2004 - the status of HTTP
+            text = f"nothing is served at {request.url.path[:MAX_PATH]}; {BASE}/openapi.json says what is"
+        if error.status_code == 405:  # noqa: PLR2004 - the status of HTTP
+            text = f"{request.method} is not allowed at {request.url.path[:MAX_PATH]}; Allow says what is"
+        return _problem(error.status_code, text, headers=dict(error.headers or {}))
+
+    return {
+        UnknownIdError: unknown,
+        AlreadyEndedError: ended,
+        CursorError: cursor,
+        StorageUnavailableError: unavailable,
+        RequestValidationError: parameters,
+        HTTPException: http,
+    }
+
+
+def _where(item: dict[str, Any]) -> str:
+    """A parameter and what is wrong with it, without its value."""
+    return f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}"
+
+
+def _problem(
+    status: int, text: str, *, near: tuple[str, ...] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
+    return JSONResponse(Problem(error=text, near=near).model_dump(), status_code=status, headers=headers)

@@ -7,16 +7,20 @@ cannot be stored is read again. Nothing here knows what a message means.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import hashlib
 import ssl
+import time
+import traceback
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage, TopicPartition
 from faststream.kafka.annotations import KafkaMessage as IncomingMessage
@@ -43,8 +47,11 @@ POLL_MS: Final = 10
 MAX_RECORDS: Final = 200
 RETRY_DELAYS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 15.0, 15.0)
 """Seconds between tries at storing a batch: about a minute, well inside the consumer's five-minute poll limit."""
-DEAD_LETTERS_PER_BATCH: Final = 50
-"""More than this in one batch means that we cannot read what others write: consuming stops and readiness fails."""
+TRANSIENT: Final = (StorageUnavailableError, KafkaError, OSError)
+"""What passes by itself: the batch is tried again and not committed. Anything else is the record's own fault."""
+DEAD_LETTERS_TOLERATED: Final = 50
+DEAD_LETTERS_SECONDS: Final = 300.0
+"""More dead letters than that in this time: we cannot read what others write. Consuming stops, readiness fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ class Broker:
             graceful_timeout=10.0,
             logger=None,
         )
+        self._deaths: deque[float] = deque()
         self.poisoned: str | None = None
         """Why consuming stopped, if it did."""
 
@@ -139,14 +147,18 @@ class Broker:
         }
         if self._embedded:
             # Joining a group at the embedded broker takes seconds; one process may as well take every partition.
-            options["partitions"] = [TopicPartition(topic.name, n, declare=False) for n in range(self._partitions(topic))]
+            options["partitions"] = [
+                TopicPartition(topic.name, n, declare=False) for n in range(self._partitions(topic))
+            ]
             options["fetch_max_wait_ms"] = EMBEDDED_FETCH_WAIT_MS
             names: tuple[str, ...] = ()
         else:
             names = (topic.name,)
 
         async def consume(message: IncomingMessage) -> None:
-            records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+            records = (
+                message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+            )
             await self._consume(topic, records, message, handler)
 
         self._kafka.subscriber(*names, decoder=_raw, **options)(consume)
@@ -173,10 +185,15 @@ class Broker:
             wanted = [(spec.name, self._partitions(spec)) for spec in TOPICS]
             wanted += [(spec.dead_letter, 1) for spec in TOPICS]
             factor = 1 if self._embedded else self._settings.kafka_replication_factor
-            new = [NewTopic(name, count, factor) for name, count in wanted if name not in known]
+            # Without `replica_assignments`, aiokafka refuses the -1 that leaves the factor to the broker.
+            given: Any = {} if factor == -1 else None
+            new = [NewTopic(name, count, factor, given) for name, count in wanted if name not in known]
             if new:
-                with contextlib.suppress(TopicAlreadyExistsError):
-                    await admin.create_topics(new)
+                answer = await admin.create_topics(new)
+                for name, code, *text in answer.topic_errors:
+                    if code not in {0, TopicAlreadyExistsError.errno}:  # another process may be faster
+                        msg = f"topic {name} could not be created: {text[0] if text else ''}"
+                        raise for_code(code)(msg)
         finally:
             await admin.close()
 
@@ -192,7 +209,9 @@ class Broker:
                     headers=headers_of(message.topic, message.ref, value),
                 )
             except (KafkaError, OSError, TimeoutError) as error:
-                log.warning("a message was not published; the sweep will", ref=message.ref, error=type(error).__name__)
+                log.warning(
+                    "a message was not published; the sweep will", ref=message.ref, error=type(error).__name__
+                )
                 return None
             return message.ref
 
@@ -208,36 +227,74 @@ class Broker:
         return self._settings.kafka_partitions or topic.partitions
 
     async def _consume(
-        self, topic: TopicSpec, records: Sequence[ConsumerRecord[Any, Any]], message: KafkaMessage, handler: Handler
+        self,
+        topic: TopicSpec,
+        records: Sequence[ConsumerRecord[Any, Any]],
+        message: KafkaMessage,
+        handler: Handler,
     ) -> None:
         if self.poisoned:
             await message.nack()
             await asyncio.sleep(5)
             return
-        good: list[Taken[Any]] = []
-        dead: list[DeadLetter] = []
+        good: list[tuple[ConsumerRecord[Any, Any], Taken[Any]]] = []
+        unreadable: list[DeadLetter] = []
         for record in records:
             try:
-                good.append(Taken(topic.value.model_validate_json(record.value or b""), record.value or b""))
+                value = topic.value.model_validate_json(record.value or b"")
             except ValidationError as error:
-                dead.append(_letter(record, reason=_reason(error)))
+                unreadable.append(_letter(record, reason=_reason(error)))
+            else:
+                good.append((record, Taken(value, record.value or b"")))
         for delay in (*RETRY_DELAYS, None):
             try:
-                if good:
-                    await handler(good)
-                if dead:
-                    await self._bury(topic, dead)
+                dead = unreadable + await self._hand_over(handler, good)
+                await self._bury(topic, dead)
                 break
-            except (StorageUnavailableError, KafkaError, OSError) as error:
-                log.warning("a batch could not be stored", topic=topic.name, size=len(records), error=str(error))
+            except TRANSIENT as error:
+                log.warning(
+                    "a batch could not be stored", topic=topic.name, size=len(records), error=str(error)
+                )
                 if delay is None:
                     await message.nack()
                     return
                 await asyncio.sleep(delay)
-        if len(dead) > DEAD_LETTERS_PER_BATCH:
-            self.poisoned = f"{len(dead)} of {len(records)} records of {topic.name} were unreadable: consuming stopped"
-            log.error("too many dead letters", topic=topic.name, dead=len(dead), of=len(records))
+        self._judge(topic, len(dead))
         await message.ack()
+
+    async def _hand_over(
+        self, handler: Handler, good: Sequence[tuple[ConsumerRecord[Any, Any], Taken[Any]]]
+    ) -> list[DeadLetter]:
+        """Have the handler store the records; return those that it can never take. Raises what may pass by itself.
+
+        FastStream swallows what a handler raises, and the next commit would pass over the whole batch. So a batch that
+        fails is tried again record by record, and only what fails alone is dead.
+        """
+        if not good:
+            return []
+        try:
+            await handler([taken for _, taken in good])
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the record is kept with the reason
+            if len(good) == 1:
+                return [_letter(good[0][0], reason=f"the handler failed: {_place(error)}")]
+            log.warning("a batch failed; trying its records one by one", size=len(good), error=_place(error))
+            return [letter for one in good for letter in await self._hand_over(handler, [one])]
+        return []
+
+    def _judge(self, topic: TopicSpec, dead: int) -> None:
+        """Stop consuming when dead letters come too thick."""
+        now = time.monotonic()
+        self._deaths.extend([now] * dead)
+        while self._deaths and self._deaths[0] < now - DEAD_LETTERS_SECONDS:
+            self._deaths.popleft()
+        if len(self._deaths) > DEAD_LETTERS_TOLERATED:
+            self.poisoned = (
+                f"{len(self._deaths)} dead letters in {DEAD_LETTERS_SECONDS:.0f} s, the last from {topic.name}: "
+                "consuming stopped; look at them with `triggerhub dlq list`, repair the cause, start again"
+            )
+            log.error("too many dead letters", topic=topic.name, dead=len(self._deaths))
 
     async def _bury(self, topic: TopicSpec, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters in the database and on the dead-letter topic. Raises when either fails: not committed."""
@@ -258,8 +315,12 @@ async def _raw(message: KafkaMessage) -> bytes:
 
 
 def _letter(record: ConsumerRecord[Any, Any], *, reason: str) -> DeadLetter:
+    # The digest: a broker that forgot its records (the embedded one, restarted) uses the same positions again.
+    digest = hashlib.sha256(record.value or b"").hexdigest()[:8]
+    ref = next((value for name, value in record.headers if name == "ce_id"), b"")
     return DeadLetter(
-        id=f"{record.topic}/{record.partition}/{record.offset}",
+        id=f"{record.topic}/{record.partition}/{record.offset}/{digest}",
+        ref=ref.decode("utf-8", "replace") or None,
         topic=record.topic,
         key=record.key,
         value=record.value or b"",
@@ -271,6 +332,14 @@ def _reason(error: ValidationError) -> str:
     """What was wrong and where, without the input."""
     details = error.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in details[:5])
+
+
+def _place(error: Exception) -> str:
+    """What was raised and where, without its text: that may quote the record."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (
+        f"{type(error).__name__} at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    )
 
 
 def _admin_security(given: BaseSecurity | None) -> dict[str, Any]:

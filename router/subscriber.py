@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy import Connection
 
-from router.engine import RuleSet
+from router.engine import RuleSet, trust_of
 from router.prompts import conversation_key, make_dispatch
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
@@ -193,8 +193,7 @@ class Router:
             rule = self._rules.current.get(owner.rule)
             if rule is None or owner.session_id is None or rule.rule.follow_up in {"ignore", "new"}:
                 continue
-            actor = event.data.actor
-            trust = "bot" if actor.is_bot and actor.trust != "system" else actor.trust
+            trust = trust_of(event.data.actor)
             if trust not in rule.who or not rule.rule.enabled:
                 return RecordedVerdict(
                     rule=rule.name,

@@ -23,10 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="let repositories, issues and channels come into being when first named",
     )
+    parser.add_argument("--pace", type=float, help="seconds between two steps of an emulated agent")
     chosen = parser.parse_args(arguments)
-    asyncio.run(
-        _run(chosen.host, chosen.port, World(create_missing=chosen.create_missing, log_file=chosen.log))
-    )
+    world = World(create_missing=chosen.create_missing, log_file=chosen.log, pace=chosen.pace)
+    asyncio.run(_run(chosen.host, chosen.port, world))
     return 0
 
 
@@ -35,13 +35,10 @@ async def _run(host: str, port: int, world: World) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    try:
-        async with serve(port, host, world=world) as sandbox:
-            sys.stdout.write(sandbox.url + "\n")
-            sys.stdout.flush()
-            await stop.wait()
-    finally:
-        world.log.close()
+    async with serve(port, host, world=world) as sandbox:
+        sys.stdout.write(sandbox.url + "\n")
+        sys.stdout.flush()
+        await stop.wait()
 
 
 if __name__ == "__main__":

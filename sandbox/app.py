@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Scope
@@ -12,6 +9,7 @@ from starlette.types import ASGIApp, Scope
 from sandbox import admin
 from sandbox.github import app as github
 from sandbox.jira import app as jira
+from sandbox.managed_agents import app as managed_agents
 from sandbox.recorder import Cut, Recorder
 from sandbox.sentry import app as sentry
 from sandbox.slack import app as slack
@@ -22,7 +20,7 @@ def build(world: World, *, cut: Cut | None = None) -> ASGIApp:
     """The whole sandbox. `cut` closes a request's connection; without it the faults that cut raise an error
     instead."""
     routes = [
-        Mount("/anthropic", app=_anthropic(world)),
+        Mount("/anthropic", app=managed_agents.build(world)),
         Mount("/github", app=github.build(world)),
         Mount("/jira", app=jira.build(world)),
         Mount("/sentry", app=sentry.build(world)),
@@ -30,18 +28,6 @@ def build(world: World, *, cut: Cut | None = None) -> ASGIApp:
         Mount("/_sandbox", app=admin.build(world)),
     ]
     return Recorder(Starlette(routes=routes), world=world, cut=cut or _cannot_cut)
-
-
-def _anthropic(world: World) -> ASGIApp:
-    """The emulator of Managed Agents, which is loaded late because it is the largest part."""
-    try:
-        module: Any = importlib.import_module("sandbox.managed_agents.app")
-    except ModuleNotFoundError as error:
-        if error.name not in {"sandbox.managed_agents", "sandbox.managed_agents.app"}:
-            raise
-        return Starlette()
-    application: ASGIApp = module.build(world)
-    return application
 
 
 def _cannot_cut(scope: Scope) -> None:

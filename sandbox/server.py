@@ -74,7 +74,12 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(
-    port: int = 0, host: str = "127.0.0.1", *, world: World | None = None, create_missing: bool = False
+    port: int = 0,
+    host: str = "127.0.0.1",
+    *,
+    world: World | None = None,
+    create_missing: bool = False,
+    pace: float | None = None,
 ) -> AsyncIterator[Sandbox]:
     """Serve a sandbox while the block runs. Port 0 lets the system choose. `world`: an own one, already
     filled.
@@ -82,8 +87,7 @@ async def serve(
     Raises OSError where the address is taken. A failure of the server ends the block with an
     ExceptionGroup.
     """
-    owned = world is None
-    held = World(create_missing=create_missing) if world is None else world
+    held = World(create_missing=create_missing, pace=pace) if world is None else world
     servers: list[_Server] = []
 
     def cut(scope: Scope) -> None:
@@ -106,15 +110,19 @@ async def serve(
     servers.append(server)
     listener = _listen(host, port)
     address = listener.getsockname()
+    failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]), name="sandbox server")
         try:
             await server.ready.wait()
             yield Sandbox(url=f"http://{address[0]}:{address[1]}", world=held)
+        except Exception as error:  # noqa: BLE001 - raised again below: in here the group would wrap it
+            failure = error
         finally:
             server.stop.set()
-    if owned:
-        held.log.close()
+            held.close()
+    if failure is not None:
+        raise failure
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ from sandbox.faults import Faults
 from sandbox.github.state import GitHub
 from sandbox.jira.state import Jira
 from sandbox.log import CallLog
+from sandbox.managed_agents.state import AgentsState
 from sandbox.sentry.state import Sentry
 from sandbox.slack.state import Slack
 
@@ -28,9 +29,13 @@ class World:
     `create_missing`: GitHub repositories and issues, Jira issues, Sentry issues and Slack channels come into
     being when first named, as a demo wants. Off, unknown ones are answered as the vendor answers them (404,
     `channel_not_found`), as tests want.
+    `log_file`: every call is appended there as a line of JSON.
+    `pace`: seconds between two steps of an emulated agent; None leaves it to the environment.
     """
 
-    def __init__(self, *, create_missing: bool = False, log_file: Path | None = None) -> None:
+    def __init__(
+        self, *, create_missing: bool = False, log_file: Path | None = None, pace: float | None = None
+    ) -> None:
         self.create_missing = create_missing
         self.log = CallLog(file=log_file)
         self.faults = Faults()
@@ -38,6 +43,9 @@ class World:
         self.jira = Jira(create_missing=create_missing)
         self.sentry = Sentry(create_missing=create_missing)
         self.slack = Slack(create_missing=create_missing)
+        self.agents: AgentsState | None = None
+        """What Managed Agents knows: set when the application is built over this world."""
+        self.pace = pace
         self._views: dict[str, tuple[Snapshot, Reset]] = {}
         for name, part in (
             ("github", self.github),
@@ -65,3 +73,9 @@ class World:
             reset()
         self.faults.clear()
         self.log.clear()
+
+    def close(self) -> None:
+        """Stop the agents, end their streams and close the log file. What is known stays readable."""
+        if self.agents is not None:
+            self.agents.close()
+        self.log.close()

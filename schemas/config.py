@@ -281,8 +281,8 @@ class Rule(_Strict):
     """The instructions. Plain text: nothing of an event is ever spliced in."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()
     report: Literal["origin", "failures", "none"] = "origin"
-    """What is posted where the event came from at the end: the agent's last message (unless it commented there
-    itself) and failures; failures only; or nothing."""
+    """What is posted where the event came from at the end: the agent's last message (unless it commented
+    there itself) and failures; failures only; or nothing."""
     limits: RuleLimits = Field(default_factory=RuleLimits)
     conversation: Literal["subject", "event"] = "subject"
     """`subject`: events of one subject share a session. `event`: each event has its own."""

@@ -9,10 +9,11 @@ No function passed here may wait for anything but the database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -41,14 +43,18 @@ class Database(ABC):
     """One database. Safe to use from many tasks of one event loop."""
 
     @abstractmethod
-    async def write(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run `work` in a transaction and return its result once that is durable.
 
         Raises StorageUnavailableError, or what `work` raised (then nothing of it was kept).
         """
 
     @abstractmethod
-    async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run `work` on a consistent snapshot. It must not write."""
 
     @abstractmethod
@@ -58,7 +64,11 @@ class Database(ABC):
 
 def sync_url(url: str) -> str:
     """The URL as a synchronous SQLAlchemy engine wants it, for migrations."""
-    return make_url(url).set(drivername="sqlite").render_as_string(hide_password=False) if _is_sqlite(url) else url
+    return (
+        make_url(url).set(drivername="sqlite").render_as_string(hide_password=False)
+        if _is_sqlite(url)
+        else url
+    )
 
 
 def _is_sqlite(url: str) -> bool:
@@ -89,6 +99,7 @@ def sqlite_engine(url: str, *, begin: str) -> Engine:
     engine = create_engine(
         make_url(url).set(drivername="sqlite"),
         poolclass=NullPool,
+        hide_parameters=True,  # an error's text must not hold bodies
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
     )
 
@@ -135,23 +146,33 @@ class SqliteDatabase(Database):
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._local = threading.local()
         self._opened: list[Connection] = []
+        self._closed = False
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
         self._thread = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._closed:
+            raise StorageUnavailableError("the database was closed")
         loop = asyncio.get_running_loop()
         job = _Job(lambda connection: work(connection, *args, **kwargs), loop.create_future(), loop)
         self._jobs.put(job)
         value: T = await job.done
         return value
 
-    async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, lambda: self._read(lambda connection: work(connection, *args, **kwargs))
         )
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
         self._readers.shutdown(wait=True)
@@ -187,9 +208,10 @@ class SqliteDatabase(Database):
             try:
                 connection = connection or self._writer_engine.connect()
                 self._commit(connection, batch)
-            except SQLAlchemyError as error:
+            except Exception as error:  # noqa: BLE001 - every caller is told; without this thread nobody can write
+                ours = isinstance(error, SQLAlchemyError | sqlite3.Error | OSError)
                 for job in batch:
-                    job.error = StorageUnavailableError(_say(error))
+                    job.error = StorageUnavailableError(_say(error)) if ours else error
                 if connection is not None:
                     connection.invalidate()
                     connection.close()
@@ -239,42 +261,48 @@ class PostgresDatabase(Database):
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self._engine = create_async_engine(
             make_url(url).set(drivername="postgresql+asyncpg"),
+            hide_parameters=True,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_pre_ping=True,
             pool_timeout=10,
             connect_args={"timeout": 5, "command_timeout": 30},
         )
-        self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._reader = self._engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
 
-    async def write(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with _unavailable_when_lost():
             async with self._engine.begin() as connection:
                 return await connection.run_sync(lambda sync: work(sync, *args, **kwargs))
-        except (OSError, TimeoutError) as error:
-            raise StorageUnavailableError(f"PostgreSQL does not answer ({type(error).__name__})") from error
-        except DBAPIError as error:
-            if _connection_lost(error):
-                raise StorageUnavailableError(_say(error)) from error
-            raise
-        except SQLAlchemyError as error:
-            if isinstance(error, TimeoutError) or "QueuePool limit" in str(error):
-                raise StorageUnavailableError("every PostgreSQL connection is in use; raise the pool size") from error
-            raise
 
-    async def read(self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with _unavailable_when_lost():
             async with self._reader.connect() as connection:
                 return await connection.run_sync(lambda sync: work(sync, *args, **kwargs))
-        except (OSError, TimeoutError) as error:
-            raise StorageUnavailableError(f"PostgreSQL does not answer ({type(error).__name__})") from error
-        except DBAPIError as error:
-            if _connection_lost(error):
-                raise StorageUnavailableError(_say(error)) from error
-            raise
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _unavailable_when_lost() -> Iterator[None]:
+    """Turn what says that PostgreSQL is away into StorageUnavailableError; let faults of the statement through."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise StorageUnavailableError(f"PostgreSQL does not answer ({type(error).__name__})") from error
+    except PoolTimeoutError as error:
+        raise StorageUnavailableError("every PostgreSQL connection is in use; raise the pool size") from error
+    except DBAPIError as error:
+        if _connection_lost(error):
+            raise StorageUnavailableError(_say(error)) from error
+        raise
 
 
 def _connection_lost(error: DBAPIError) -> bool:

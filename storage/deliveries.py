@@ -49,7 +49,7 @@ def store_deliveries(connection: Connection, batch: Sequence[Incoming]) -> set[s
     now = read_clock(connection)
     rows: list[dict[str, Any]] = [
         {
-            "id": item.id,
+            "id": plain(item.id, limit=500),
             "connection": item.connection,
             "outcome": item.outcome,
             "reason": plain(item.reason, limit=500),
@@ -61,7 +61,9 @@ def store_deliveries(connection: Connection, batch: Sequence[Incoming]) -> set[s
         for item in batch
     ]
     fresh = insert_new(connection, Delivery, rows)
-    events = [(item.id, one) for item in batch if item.id in fresh for one in item.events]
+    events = [
+        (row["id"], one) for row, item in zip(rows, batch, strict=True) if row["id"] in fresh for one in item.events
+    ]
     return store_events(connection, events, now=now) if events else set()
 
 
@@ -106,5 +108,7 @@ def store_events(
 def event_body(connection: Connection, event_id: str) -> bytes | None:
     """The stored CloudEvents JSON, whole."""
     rows = table(EventRow)
-    body: bytes | None = connection.execute(select(rows.c.body).where(rows.c.id == event_id)).scalar_one_or_none()
+    body: bytes | None = connection.execute(
+        select(rows.c.body).where(rows.c.id == event_id)
+    ).scalar_one_or_none()
     return body

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlmodel import SQLModel
 
-from schemas.topics import DISPATCHES, EVENTS, RESULTS
+from schemas.event import Event
+from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS
 from storage.clock import db_now, read_clock
 from storage.deliveries import FIRST_SWEEP_SECONDS
 from storage.rows import plain, table
@@ -20,8 +22,14 @@ from storage.tables import DispatchRow, EventRow, OutboxRow, ResultRow
 
 SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds until a message is published again, by the number of times it was swept."""
+MAX_TEXT: Final = 20_000
+"""Characters of an event's text that stay when its payload is left out."""
 
-_BODIES = {EVENTS.name: EventRow, DISPATCHES.name: DispatchRow, RESULTS.name: ResultRow}
+_BODIES: Final[dict[str, type[SQLModel]]] = {
+    EVENTS.name: EventRow,
+    DISPATCHES.name: DispatchRow,
+    RESULTS.name: ResultRow,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +110,15 @@ def _with_values(connection: Connection, due: Sequence[tuple[str, str, str]]) ->
             continue
         rows = table(model)
         found = connection.execute(select(rows.c.id, rows.c.body).where(rows.c.id.in_(list(wanted))))
-        messages += [Message(topic, ref, wanted[ref], body) for ref, body in found]
+        messages += [Message(topic, ref, wanted[ref], _fitting(topic, body)) for ref, body in found]
     return messages
+
+
+def _fitting(topic: str, body: bytes) -> bytes:
+    """An event too large for Kafka travels without its payload, and says where that is."""
+    if topic != EVENTS.name or len(body) <= MAX_MESSAGE_BYTES:
+        return body
+    event = Event.model_validate_json(body)
+    data = event.data.model_copy(update={"payload": {}, "text": event.data.text[:MAX_TEXT]})
+    slim = event.model_copy(update={"data": data, "dataref": f"/api/v1/events/{event.id}"})
+    return slim.model_dump_json().encode()

@@ -27,11 +27,15 @@ def acquire(connection: Connection, name: str, *, limit: int, count: int = 1) ->
     now = read_clock(connection)
     second = int(now)
     inside = and_(rows.c.name == name, rows.c.second > second - WINDOW_SECONDS - 1)
-    used, oldest = connection.execute(select(func.coalesce(func.sum(rows.c.used), 0), func.min(rows.c.second)).where(inside)).one()
+    used, oldest = connection.execute(
+        select(func.coalesce(func.sum(rows.c.used), 0), func.min(rows.c.second)).where(inside)
+    ).one()
     if used + count > limit:
         return max(0.05, float(oldest or second) + WINDOW_SECONDS + 1 - now) if oldest else 1.0
     changed = connection.execute(
-        update(rows).where(and_(rows.c.name == name, rows.c.second == second)).values(used=rows.c.used + count)
+        update(rows)
+        .where(and_(rows.c.name == name, rows.c.second == second))
+        .values(used=rows.c.used + count)
     )
     if changed.rowcount == 0:
         connection.execute(rows.insert().values(name=name, second=second, used=count))

@@ -183,7 +183,11 @@ def refuse_result(connection: Connection, claim: ResultClaim, error: str) -> boo
 def postpone_result(connection: Connection, claim: ResultClaim, *, delay: float, error: str) -> bool:
     """POSTING → READY again after `delay` seconds. The next attempt looks for the artefact first."""
     return _finish(
-        connection, claim, status=ResultStatus.READY, error=plain(error), due_at=read_clock(connection) + delay
+        connection,
+        claim,
+        status=ResultStatus.READY,
+        error=plain(error),
+        due_at=read_clock(connection) + delay,
     )
 
 
@@ -218,7 +222,9 @@ def settled_results(connection: Connection, run_ids: Collection[str]) -> dict[st
     """Results of these runs that are through, by run."""
     rows = table(ResultRow)
     query = select(rows).where(
-        and_(rows.c.run_id.in_(list(run_ids)), rows.c.status.in_([status.value for status in RESULT_TERMINAL]))
+        and_(
+            rows.c.run_id.in_(list(run_ids)), rows.c.status.in_([status.value for status in RESULT_TERMINAL])
+        )
     )
     found: dict[str, list[Settled]] = {}
     for row in connection.execute(query).mappings():
@@ -254,6 +260,8 @@ def posted_artefact(connection: Connection, *, connection_name: str, artefact: s
     """The result that made this artefact, if we made it: how our own posts are known when they come back."""
     rows = table(ResultRow)
     found: str | None = connection.execute(
-        select(rows.c.id).where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact)).limit(1)
+        select(rows.c.id)
+        .where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact))
+        .limit(1)
     ).scalar_one_or_none()
     return found

@@ -121,7 +121,11 @@ def owners_of(connection: Connection, *, connection_name: str, subject: str) -> 
 def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -> str | None:
     """The result that made this artefact, if one of our posts did."""
     rows = table(ResultRow)
-    query = select(rows.c.id).where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact)).limit(1)
+    query = (
+        select(rows.c.id)
+        .where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact))
+        .limit(1)
+    )
     found: str | None = connection.execute(query).scalar_one_or_none()
     return found
 

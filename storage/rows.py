@@ -22,10 +22,13 @@ def table(model: type[SQLModel]) -> Table:
 def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Insert rows, leaving those whose key exists, and return the first primary key column of those that are new."""
     target = table(model)
-    key = next(iter(target.primary_key.columns))
+    keys = [column.name for column in target.primary_key.columns]
+    key = target.c[keys[0]]
     new: set[str] = set()
-    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-        part = rows[start : start + MAX_ROWS_PER_STATEMENT]
+    # Two transactions that insert the same keys in different order would wait for each other for ever.
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in keys))
+    for start in range(0, len(ordered), MAX_ROWS_PER_STATEMENT):
+        part = ordered[start : start + MAX_ROWS_PER_STATEMENT]
         if connection.dialect.name == "postgresql":
             statement = postgresql_insert(target).values(part).on_conflict_do_nothing().returning(key)
             new.update(connection.execute(statement).scalars())

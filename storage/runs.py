@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, exists, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
@@ -23,6 +23,10 @@ from storage.tables import ConversationRow, ConversationSubject, DispatchRow, Ru
 
 MAX_ATTEMPTS: Final = 25
 """Claims without progress after which a run fails: something about it kills its worker."""
+
+
+CLOCK_STEP: Final = 1e-5
+"""Seconds: the smallest difference that a time in a double column keeps with certainty is 2.4e-7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
         "body": body,
         "created_at": now,
     }
-    insert_new(connection, DispatchRow, [dispatch_row])  # absent only where another program published the dispatch
+    insert_new(
+        connection, DispatchRow, [dispatch_row]
+    )  # absent only where another program published the dispatch
     new = insert_new(
         connection,
         RunRow,
@@ -71,7 +77,7 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
                 "attempts": 0,
                 "due_at": now,
                 "fence": 0,
-                "created_at": now,
+                "created_at": _next_place(connection, dispatch.conversation, now=now),
                 "updated_at": now,
             }
         ],
@@ -79,6 +85,18 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
     open_conversation(connection, dispatch, now=now)
     outbox.settle(connection, DISPATCHES.name, dispatch.id)
     return bool(new)
+
+
+def _next_place(connection: Connection, conversation: str, *, now: float) -> float:
+    """A creation time after every other run's of the conversation: runs go in the order in which they were taken.
+
+    SQLite's clock counts milliseconds, and a batch takes several dispatches in one.
+    """
+    runs = table(RunRow)
+    last = connection.execute(
+        select(func.max(runs.c.created_at)).where(runs.c.conversation == conversation)
+    ).scalar()
+    return now if last is None else max(now, last + CLOCK_STEP)
 
 
 def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float) -> None:
@@ -101,7 +119,11 @@ def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float)
         ],
     )
     link_subject(
-        connection, dispatch.conversation, connection_name=dispatch.event.connection, subject=subject or "", now=now
+        connection,
+        dispatch.conversation,
+        connection_name=dispatch.event.connection,
+        subject=subject or "",
+        now=now,
     )
 
 
@@ -112,7 +134,14 @@ def link_subject(
     insert_new(
         connection,
         ConversationSubject,
-        [{"connection": connection_name, "subject": subject, "conversation": conversation, "created_at": now}],
+        [
+            {
+                "connection": connection_name,
+                "subject": subject,
+                "conversation": conversation,
+                "created_at": now,
+            }
+        ],
     )
 
 
@@ -135,7 +164,9 @@ def claim_runs(connection: Connection, *, owner: str, limit: int, lease: float) 
     )
     fresh = and_(runs.c.status == RunStatus.QUEUED.value, runs.c.due_at <= now, ~busy, ~earlier)
     orphaned = and_(
-        runs.c.status.in_(active), runs.c.due_at <= now, or_(runs.c.lease_until.is_(None), runs.c.lease_until < now)
+        runs.c.status.in_(active),
+        runs.c.due_at <= now,
+        or_(runs.c.lease_until.is_(None), runs.c.lease_until < now),
     )
     query = select(runs).where(or_(orphaned, fresh)).order_by(runs.c.created_at, runs.c.id).limit(limit)
     if connection.dialect.name == "postgresql":
@@ -167,11 +198,15 @@ def _claim_one(
         values |= {"session_id": session_id, "intent_at": now}
         values["status"] = (RunStatus.SENDING if session_id else RunStatus.CREATING).value
     dispatches = table(DispatchRow)
-    body = connection.execute(select(dispatches.c.body).where(dispatches.c.id == row["dispatch_id"])).scalar_one()
+    body = connection.execute(
+        select(dispatches.c.body).where(dispatches.c.id == row["dispatch_id"])
+    ).scalar_one()
     try:
         with connection.begin_nested():
             changed = connection.execute(
-                update(runs).where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"])).values(**values)
+                update(runs)
+                .where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"]))
+                .values(**values)
             ).rowcount
     except IntegrityError:
         return None  # another process made a run of this conversation active in the same instant
@@ -198,7 +233,9 @@ def renew_leases(connection: Connection, *, owner: str, lease: float) -> set[str
     return set(connection.execute(select(runs.c.id).where(held)).scalars())
 
 
-def move_run(connection: Connection, claim: Claim, before: RunStatus, after: RunStatus, **values: Any) -> bool:
+def move_run(
+    connection: Connection, claim: Claim, before: RunStatus, after: RunStatus, **values: Any
+) -> bool:
     """Change the status if this claim still owns the run. Progress resets the attempts. False: it was lost."""
     check_move(before, after)
     runs = table(RunRow)
@@ -226,7 +263,9 @@ def note_run(connection: Connection, claim: Claim, **values: Any) -> bool:
     runs = table(RunRow)
     changed = connection.execute(
         update(runs)
-        .where(and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence))
+        .where(
+            and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence)
+        )
         .values(updated_at=db_now(), **values)
     ).rowcount
     return changed == 1
@@ -238,9 +277,15 @@ def release_run(connection: Connection, claim: Claim, *, delay: float, count_att
     runs = table(RunRow)
     changed = connection.execute(
         update(runs)
-        .where(and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence))
+        .where(
+            and_(runs.c.id == claim.run_id, runs.c.lease_owner == claim.owner, runs.c.fence == claim.fence)
+        )
         .values(
-            lease_owner=None, lease_until=None, due_at=db_now() + delay, attempts=attempts, updated_at=db_now()
+            lease_owner=None,
+            lease_until=None,
+            due_at=db_now() + delay,
+            attempts=attempts,
+            updated_at=db_now(),
         )
     ).rowcount
     return changed == 1

@@ -7,7 +7,9 @@ from typing import Final
 from storage.tables import ResultStatus, RunStatus
 
 RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.CREATING, RunStatus.SENDING, RunStatus.CANCELLED, RunStatus.FAILED}),
+    RunStatus.QUEUED: frozenset(
+        {RunStatus.CREATING, RunStatus.SENDING, RunStatus.CANCELLED, RunStatus.FAILED}
+    ),
     RunStatus.CREATING: frozenset(
         {RunStatus.SENDING, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.REPORTING, RunStatus.STOPPING}
     ),

@@ -43,7 +43,9 @@ def report(connection: Connection, *, role: str, instance: str, progressed: bool
         ],
     )
     values = {"seen_at": now, "note": plain(note, limit=300)} | ({"progress_at": now} if progressed else {})
-    connection.execute(update(rows).where(and_(rows.c.role == role, rows.c.instance == instance)).values(**values))
+    connection.execute(
+        update(rows).where(and_(rows.c.role == role, rows.c.instance == instance)).values(**values)
+    )
 
 
 def leave(connection: Connection, *, instance: str) -> None:
@@ -56,7 +58,9 @@ def living(connection: Connection) -> list[Worker]:
     """All roles that reported in the last hour."""
     rows = table(WorkerRow)
     now = read_clock(connection)
-    query = select(rows).where(rows.c.seen_at > now - FORGET_AFTER_SECONDS).order_by(rows.c.role, rows.c.instance)
+    query = (
+        select(rows).where(rows.c.seen_at > now - FORGET_AFTER_SECONDS).order_by(rows.c.role, rows.c.instance)
+    )
     return [
         Worker(
             role=row["role"],

@@ -1,4 +1,5 @@
-"""Serves the emulator of Managed Agents on loopback for tests, and the small moves of a client that tests share."""
+"""Serves the emulator of Managed Agents on loopback for tests, and the small moves of a client that tests
+share."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ class Service:
     """A served emulator, a client for it, and its inside."""
 
     url: str
-    client: AsyncAnthropic
+    client: Any
+    """An AsyncAnthropic, untyped: tests look at fields of events and resources whose kind they know."""
     world: SmallWorld
     state: AgentsState
     admin: httpx.AsyncClient
@@ -107,13 +109,12 @@ class Service:
         if data is not None:
             source = {"type": "text", "media_type": "text/plain", "data": data}
             content.append({"type": "document", "title": "event", "source": source})
-        event: Any = {"type": "user.message", "content": content}
+        event = {"type": "user.message", "content": content}
         return await self.client.beta.sessions.events.send(session_id, events=[event])
 
     async def send(self, session_id: str, *events: dict[str, Any]) -> Any:
         """Send any events."""
-        sent: Any = list(events)
-        return await self.client.beta.sessions.events.send(session_id, events=sent)
+        return await self.client.beta.sessions.events.send(session_id, events=list(events))
 
     async def answer(self, session_id: str, call: str, text: str = "ok", *, is_error: bool = False) -> Any:
         """Answer a custom tool."""
@@ -176,6 +177,55 @@ def said(events: list[Any]) -> list[str]:
     return ["".join(block.text for block in event.content) for event in of(events, "agent.message")]
 
 
+async def eventually(met: Callable[[], bool]) -> None:
+    """Wait until it is so, 10 seconds at most."""
+    async with asyncio.timeout(10):
+        while True:
+            if met():
+                return
+            await asyncio.sleep(0.005)
+
+
+async def drain(stream: Any, into: list[Any]) -> None:
+    """Put every event of a stream into the list, until it ends or breaks."""
+    async for event in stream:
+        into.append(event)  # noqa: PERF401 - what came before a break counts
+
+
+async def first(stream: Any) -> Any:
+    """The first event."""
+    return await anext(aiter(stream))
+
+
+async def finish(service: Service, session_id: str) -> list[Any]:
+    """Answer everything until the session has ended its turn or itself."""
+    answered: set[str] = set()
+    async with asyncio.timeout(15):
+        while True:
+            events = await service.history(session_id)
+            if events and events[-1].type == "session.status_terminated":
+                return events
+            if events and events[-1].type == "session.status_idle":
+                stop = events[-1].stop_reason
+                if stop.type != "requires_action":
+                    return events
+                by_id = {event.id: event for event in events}
+                for identifier in stop.event_ids:
+                    if identifier in answered:
+                        continue
+                    answered.add(identifier)
+                    if by_id[identifier].type == "agent.tool_use":
+                        confirmation = {
+                            "type": "user.tool_confirmation",
+                            "tool_use_id": identifier,
+                            "result": "allow",
+                        }
+                        await service.send(session_id, confirmation)
+                    else:
+                        await service.answer(session_id, identifier)
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def served(settings: Settings | None = None, *, mount: str = "/anthropic") -> AsyncIterator[Service]:
     """Serve an emulator below `mount` while the block runs."""
@@ -189,11 +239,13 @@ async def served(settings: Settings | None = None, *, mount: str = "/anthropic")
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # asyncio turns off Nagle's algorithm only on sockets made with proto=IPPROTO_TCP, unlike this one:
+        # without this every small answer waits 40 ms for a delayed acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}{mount}"
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]), name="emulator")
-            while not server.started:
-                await asyncio.sleep(0.005)
+            await eventually(lambda: server.started)
             async with (
                 AsyncAnthropic(api_key="emu", base_url=url, max_retries=0) as client,
                 httpx.AsyncClient(base_url=url, timeout=10) as admin,

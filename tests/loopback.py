@@ -65,6 +65,12 @@ class Loopback:
         with self._lock:
             self._scripts[(method, path)] = list(scripts)
 
+    def reset(self) -> None:
+        """Forget calls and scripts, so that one server can serve the tests of a module."""
+        with self._lock:
+            self.calls.clear()
+            self._scripts.clear()
+
     def seen(self, method: str, path: str | None = None) -> list[Call]:
         """The calls of that method, to that path where given."""
         with self._lock:

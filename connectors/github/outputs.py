@@ -20,10 +20,10 @@ RepositoryName = Annotated[
 Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{7,64}$")]
 Branch = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9-]*:)?[A-Za-z0-9._/+#@=-]+$", min_length=1, max_length=255
-    ),
+    StringConstraints(pattern=r"^[A-Za-z0-9._+#@=][A-Za-z0-9._/+#@=-]*$", max_length=255),
 ]
+"""A branch of the repository itself. `owner:branch` is not taken: a pull request from a stranger's fork, under
+our name, would look as if it were ours."""
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
 Markdown = Annotated[str, StringConstraints(min_length=1, max_length=MAX_INPUT)]
 Reaction = Literal["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"]

@@ -94,7 +94,7 @@ class PullRequests:
         self, repository: str, head: str, *, state: str, base: str | None = None
     ) -> list[Mapping[str, Any]]:
         owner = repository.partition("/")[0]
-        params = {"head": head if ":" in head else f"{owner}:{head}", "state": state, "per_page": "100"}
+        params = {"head": f"{owner}:{head}", "state": state, "per_page": "100"}
         if base is not None:
             params["base"] = base
         return objects(
@@ -103,8 +103,7 @@ class PullRequests:
 
     async def _open_one(self, repository: str, head: str, base: str) -> Mapping[str, Any] | None:
         pulls = await self._of_branch(repository, head, state="open", base=base)
-        branch = head.rpartition(":")[2]
-        return next((pull for pull in pulls if text_at(pull, "head", "ref") in {branch, None}), None)
+        return next((pull for pull in pulls if text_at(pull, "head", "ref") in {head, None}), None)
 
     async def _label(self, repository: str, pull: Mapping[str, Any], labels: tuple[str, ...]) -> str:
         """Add the labels. The pull request is there already, so a failure is a note and no error."""

@@ -41,9 +41,9 @@ def account_of(body: object) -> str:
 def visibility_of(body: object) -> Visibility:
     """Public only where nothing in the payload says otherwise: `internal` counts as private."""
     repository = get(body, "repository")
-    if get(repository, "private") is not False:
-        return "private"
-    return "public" if get(repository, "visibility") in {"public", None} else "private"
+    shown = get(repository, "visibility")
+    is_public = get(repository, "private") is False and (shown is None or shown == "public")
+    return "public" if is_public else "private"
 
 
 def invited_only(body: object) -> bool:
@@ -51,7 +51,8 @@ def invited_only(body: object) -> bool:
     reads.
     """
     repository = get(body, "repository")
-    return get(repository, "private") is True and get(repository, "visibility") in {"private", None}
+    shown = get(repository, "visibility")
+    return get(repository, "private") is True and (shown is None or shown == "private")
 
 
 def safe_key(key: str) -> str:

@@ -27,9 +27,9 @@ REPEATED: Final = "You have already posted that comment"
 """Sentry's 400 for the same text by the same user within an hour: the comment is there, so it is a
 success."""
 HINTS: Final[dict[int, str]] = {
-    401: "; check the connection's token",
-    403: "; the integration lacks a permission (Issue & Event: Read & Write)",
-    404: "; no such issue in this organization, or no permission to see it",
+    401: "check the connection's token",
+    403: "the integration lacks a permission (Issue & Event: Read & Write)",
+    404: "no such issue in this organization, or no permission to see it",
 }
 _NEXT: Final = re.compile(r'<([^>]+)>;\s*rel="next";\s*results="true";\s*cursor="([^"]+)"')
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
@@ -184,7 +184,8 @@ class SentryPoster(Poster):
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
             msg = f"{text}: 429 {_detail(body)}".rstrip()
             raise PostRetryError(msg, retry_after=_wait(response, now=now))
-        refuse(response, what=text, detail=_detail(body) + HINTS.get(response.status_code, ""), now=now)
+        told = "; ".join(part for part in (_detail(body), HINTS.get(response.status_code)) if part)
+        refuse(response, what=text, detail=told, now=now)
         return body
 
     def _organization(self, post: Post) -> str:

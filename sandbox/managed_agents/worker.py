@@ -76,7 +76,7 @@ def work(turn: Turn, events: list[dict[str, Any]], code: CodeHost, *, mounted: b
         task,
         done=progress.done,
         failed=progress.failed,
-        links=[*progress.links, *([task.subject.url] if task.subject.url else [])],
+        links=[url for url in (progress.url, *progress.links, task.subject.url) if url],
         earlier=earlier.asked if earlier else None,
     )
     yield from speak(turn, said)

@@ -38,7 +38,7 @@ class _Update(Body):
 
 
 class _NewExternalIssue(Body):
-    issueId: int  # noqa: N815 - Sentry's name
+    issueId: Any = None  # noqa: N815 - Sentry's name
     webUrl: str = Field(pattern=r"^https?://")  # noqa: N815 - Sentry's name
     project: str = Field(min_length=1)
     identifier: str = Field(min_length=1)
@@ -190,7 +190,12 @@ class _Sentry:
         if request.path_params["uuid"] not in self._sentry.installations:
             raise _missing()
         body = await read_body(request, _NewExternalIssue)
-        issue = self._sentry.issue(str(body.issueId))
+        try:
+            number = int(body.issueId)
+        except (TypeError, ValueError):
+            words = "issueId is required, and must be an integer"
+            raise _RefusedError(400, {"detail": words}) from None
+        issue = self._sentry.issue(str(number))
         if issue is None:
             raise _RefusedError(
                 404, {"detail": "Could not find the corresponding issue for the given issueId"}

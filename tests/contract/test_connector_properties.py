@@ -1,5 +1,6 @@
-"""Whatever strangers send, a connector answers with its own two errors or a reading; found by mutation of samples.
+"""Whatever strangers send, a connector answers with its own two errors or a reading.
 
+Inputs are made up, or are mutations of the samples.
 Runs over every connector found. Must not say anything about one source alone.
 """
 
@@ -69,7 +70,7 @@ def samples_of(source: str) -> list[Sample]:
 
 
 def read(connector: Connector, request: Request, identity: Identity) -> None:
-    """Normalise and seal; only UnreadableError may come out, and what comes back must keep the public schema."""
+    """Normalise and seal; only UnreadableError may come out, and events must keep the public schema."""
     try:
         normalised = connector.normalise(request, identity=identity)
     except UnreadableError:

@@ -135,7 +135,7 @@ def check_expected_events(connector: Connector) -> None:
 
 
 def check_identifiers_repeat(connector: Connector) -> None:
-    """Reading the same delivery again gives the same identifiers; two facts of one delivery never share one."""
+    """Reading a delivery again gives the same identifiers; two facts of one delivery never share one."""
     for sample in own_samples(connector):
         first, second = describe_sample(connector, sample), describe_sample(connector, sample)
         assert first == second, sample.name
@@ -193,7 +193,7 @@ def check_own_events(connector: Connector) -> None:
 
 
 def check_folder(connector: Connector) -> None:
-    """The folder is named after the source and tells a person how to set it up, with a rule that is valid YAML."""
+    """The folder is named after the source and tells how to set it up, with a rule that is valid YAML."""
     place = folder(connector)
     assert place.name == connector.source
     readme = place / "README.md"

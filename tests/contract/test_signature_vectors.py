@@ -1,6 +1,6 @@
-"""Known-answer signature vectors: the ones that vendors publish stand here, the whole shared set is read if present.
+"""Known-answer signature vectors: those that vendors publish stand here, the shared set is read if present.
 
-They prove that we and the vendors compute the same thing, which signing and verifying with our own code cannot.
+They prove that we and the vendors compute the same, which signing and verifying with our own code cannot.
 """
 
 from __future__ import annotations
@@ -62,10 +62,12 @@ def passes(vector: Vector) -> bool:
     try:
         connector.verify(request, secrets=[vector.secret], now=vector.now)
     except SignatureError as error:
-        assert vector.secret not in str(error)
-        assert not any(value in str(error) for value in vector.headers.values() if len(value) > 20)
-        return False
-    return True
+        told = str(error)
+    else:
+        return True
+    assert vector.secret not in told
+    assert not any(value in told for value in vector.headers.values() if len(value) > 20)
+    return False
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -187,6 +187,7 @@ def test_the_cache_gives_the_same_program() -> None:
     ("text", "selection"),
     [
         ("event.payload.a.b == 1", {"payload": {"a": {"b": None}}}),
+        ("event.payload.a.b.c.d == 1", {"payload": {"a": {"b": {"c": {"d": None}}}}}),
         ("event.payload.a[0].b == 1", {"payload": {"a": None}}),
         ("event.payload.a == event.payload.a.b", {"payload": {"a": None}}),
         ("event.payload.a.b == event.payload.a", {"payload": {"a": None}}),

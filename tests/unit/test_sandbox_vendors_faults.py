@@ -132,6 +132,19 @@ async def test_stopping_does_not_wait_for_hanging_calls() -> None:
         assert await call
 
 
+async def test_an_error_in_the_block_comes_out_as_itself() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with serve():
+            raise KeyError("mine")
+
+
+async def test_a_taken_port_is_an_os_error() -> None:
+    async with serve() as sandbox:
+        with pytest.raises(OSError, match="in use"):
+            async with serve(port=int(sandbox.url.rpartition(":")[2])):
+                pass
+
+
 async def _arrived(sandbox: Sandbox) -> None:
     for _ in range(1000):
         if len(sandbox.world.log):
@@ -221,3 +234,16 @@ async def test_a_process_of_its_own_prints_its_url_and_keeps_its_log(tmp_path: P
     assert [(line["service"], line["status"], line["body"]) for line in lines] == [
         ("github", 201, {"body": "hello"})
     ]
+
+
+async def test_the_emulated_agents_are_part_of_the_world() -> None:
+    async with serve() as sandbox, httpx.AsyncClient(base_url=sandbox.url, headers=AUTH) as client:
+        beta = {"anthropic-beta": "managed-agents-2026-04-01"}
+        wanted = {"name": "fixer", "model": "claude-sonnet-5-5"}
+        made = await client.post("/anthropic/v1/agents", json=wanted, headers=beta)
+        assert made.status_code == 200
+        (call,) = sandbox.world.log.calls("anthropic")
+        assert (call.path, call.status, call.response["id"]) == ("/v1/agents", 200, made.json()["id"])
+        state = (await client.get("/_sandbox/state")).json()
+        assert made.json()["id"] in str(state["anthropic"])
+    assert sandbox.world.agents is not None

@@ -90,7 +90,7 @@ async def test_one_link_per_issue(sentry: httpx.AsyncClient) -> None:
     await sentry.post(path, json={**link, "identifier": "2"})
     links = (await sentry.get(f"{ISSUE}/external-issues/")).json()
     assert [item["displayName"] for item in links] == ["acme/checkout#2"]
-    assert (await sentry.post(path, json={**link, "issueId": "5900123456"})).status_code == 400
+    assert (await sentry.post(path, json={**link, "issueId": "CHECKOUT-2F"})).status_code == 400
     assert (await sentry.post(path, json={**link, "issueId": 1})).status_code == 404
     gone = await sentry.delete(f"{path}{links[0]['id']}/")
     assert (gone.status_code, (await sentry.get(f"{ISSUE}/external-issues/")).json()) == (204, [])

@@ -91,7 +91,7 @@ def test_an_empty_body_of_a_ui_component() -> None:
 
 
 @pytest.mark.parametrize(
-    "signature", ["", "x", "sha256=" + "0" * 64, "0" * 63, "é" * 64, "0" * 64, "0" * 10_000]
+    "signature", ["", "zz-not-hex", "sha256=" + "0" * 64, "0" * 63, "é" * 64, "0" * 64, "0" * 10_000]
 )
 def test_a_bad_signature_is_never_anything_but_a_signature_error(signature: str) -> None:
     with pytest.raises(SignatureError) as caught:

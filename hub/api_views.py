@@ -1,0 +1,321 @@
+"""From database rows to the shapes of the JSON API, for the API and the command line: both tell the same.
+
+Every function takes an open connection and may be passed to `Database.read`. Only `cancel` writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection
+
+from hub.api_models import (
+    CancelView,
+    DeliveryPage,
+    DeliveryView,
+    DispatchView,
+    EventDetail,
+    EventPage,
+    EventSummary,
+    ResultView,
+    RuleList,
+    RuleView,
+    RunDetail,
+    RunPage,
+    RunSummary,
+    VerdictView,
+    WorkerList,
+    WorkerView,
+)
+from router.engine import RuleSet
+from schemas.event import Event
+from schemas.result import Receipt
+from storage import queries, runs, workers
+from storage.queries import Found, Page, Position, Row
+from storage.states import RUN_TERMINAL
+from storage.tables import RunStatus
+
+MAX_SHOWN_ID: Final = 80
+CENTS: Final = 100
+
+
+class UnknownIdError(LookupError):
+    """No event or run of that id. `near` are ids that begin alike."""
+
+    def __init__(self, what: str, given: str, near: Sequence[str]) -> None:
+        shown = given if len(given) <= MAX_SHOWN_ID else given[:MAX_SHOWN_ID] + "…"
+        several = [one for one in near if one.startswith(given)]
+        if several:
+            hint = f"several begin so: {', '.join(several)}; write more of it"
+        elif near:
+            hint = f"near it: {', '.join(near)}"
+        else:
+            hint = f"`triggerhub {what}s list` shows what there is"
+        super().__init__(f"no {what} is called {shown!r}; {hint}")
+        self.near = tuple(near)
+
+
+class AlreadyEndedError(RuntimeError):
+    """The run cannot be cancelled any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events. None: any."""
+
+    connection: str | None = None
+    kind: str | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs. None: any. `connection` and `subject` are the event's."""
+
+    status: str | None = None
+    rule: str | None = None
+    connection: str | None = None
+    subject: str | None = None
+
+
+def events(connection: Connection, wanted: EventFilter, *, limit: int, after: Position | None) -> EventPage:
+    """One page of events."""
+    page = queries.list_events(
+        connection,
+        limit=limit,
+        after=after,
+        connection_name=wanted.connection,
+        kind=wanted.kind,
+        subject=wanted.subject,
+    )
+    return EventPage(items=tuple(_event(row) for row in page.rows), next_cursor=_next(page))
+
+
+def event(connection: Connection, given: str) -> EventDetail:
+    """An event by its id or an unmistakable beginning of it. Raises UnknownIdError."""
+    event_id = _only("event", given, queries.find_event(connection, given))
+    row = queries.event_row(connection, event_id)
+    if row is None:
+        raise UnknownIdError("event", given, ())
+    delivery = queries.delivery_row(connection, row["delivery_id"]) if row["delivery_id"] else None
+    run_rows = queries.runs_of_event(connection, event_id)
+    results = _results(connection, [run["id"] for run in run_rows])
+    return EventDetail(
+        **_event_fields(row),
+        event=Event.model_validate_json(row["body"]),
+        delivery=_delivery(delivery) if delivery else None,
+        verdicts=tuple(_verdict(one) for one in queries.verdict_rows(connection, event_id)),
+        waiting=tuple(
+            DispatchView(
+                id=one["id"],
+                rule=one["rule"],
+                conversation=one["conversation"],
+                created_at=_time(one["created_at"]),
+            )
+            for one in queries.waiting_dispatches(connection, event_id)
+        ),
+        runs=tuple(_run_detail(run, results.get(run["id"], ())) for run in run_rows),
+    )
+
+
+def run_page(connection: Connection, wanted: RunFilter, *, limit: int, after: Position | None) -> RunPage:
+    """One page of runs."""
+    page = queries.list_runs(
+        connection,
+        limit=limit,
+        after=after,
+        status=wanted.status,
+        rule=wanted.rule,
+        connection_name=wanted.connection,
+        subject=wanted.subject,
+    )
+    return RunPage(items=tuple(RunSummary(**_run_fields(row)) for row in page.rows), next_cursor=_next(page))
+
+
+def run(connection: Connection, given: str) -> RunDetail:
+    """A run by its id or an unmistakable beginning of it. Raises UnknownIdError."""
+    run_id = _only("run", given, queries.find_run(connection, given))
+    row = queries.run_row(connection, run_id)
+    if row is None:
+        raise UnknownIdError("run", given, ())
+    return _run_detail(row, _results(connection, [run_id]).get(run_id, ()))
+
+
+def cancel(connection: Connection, given: str) -> CancelView:
+    """Ask for a run to be stopped. Raises UnknownIdError, AlreadyEndedError. Writes."""
+    run_id = _only("run", given, queries.find_run(connection, given))
+    before = runs.ask_to_stop(connection, run_id, reason="cancelled")
+    if before is None:
+        raise UnknownIdError("run", given, ())
+    if RunStatus(before) in RUN_TERMINAL:
+        msg = f"the run {run_id} has ended already ({before}); nothing is left to cancel"
+        raise AlreadyEndedError(msg)
+    return CancelView(id=run_id, status_before=before)
+
+
+def deliveries(
+    connection: Connection,
+    *,
+    connection_name: str | None,
+    outcome: str | None,
+    limit: int,
+    after: Position | None,
+) -> DeliveryPage:
+    """One page of deliveries."""
+    page = queries.list_deliveries(
+        connection, limit=limit, after=after, connection_name=connection_name, outcome=outcome
+    )
+    return DeliveryPage(items=tuple(_delivery(row) for row in page.rows), next_cursor=_next(page))
+
+
+def living_workers(connection: Connection) -> WorkerList:
+    """Every role that reported in the last hour."""
+    return WorkerList(
+        items=tuple(
+            WorkerView(
+                role=one.role,
+                instance=one.instance,
+                seen_seconds_ago=round(one.seen_ago, 3),
+                progress_seconds_ago=round(one.progress_ago, 3),
+                note=one.note,
+            )
+            for one in workers.living(connection)
+        )
+    )
+
+
+def rule_list(rules: RuleSet) -> RuleList:
+    """The rules in force. Reads no database."""
+    return RuleList(
+        items=tuple(
+            RuleView(
+                name=one.name,
+                team=one.rule.team,
+                enabled=one.rule.enabled,
+                match=one.rule.match.model_dump(mode="json", by_alias=True, exclude_none=True),
+                who=one.rule.who,
+                agent=one.rule.agent,
+                environment=one.environment,
+                repository=one.rule.repository.name if one.rule.repository else None,
+                outputs=tuple(output.output for output in one.rule.outputs),
+                conversation=one.rule.conversation,
+                follow_up=one.rule.follow_up,
+                budget_usd=_usd(one.rule.limits.budget_cents),
+                timeout_seconds=one.rule.limits.timeout.total_seconds(),
+            )
+            for one in rules.rules
+        )
+    )
+
+
+def _only(what: str, given: str, found: Found) -> str:
+    if found.id is None:
+        raise UnknownIdError(what, given, found.near)
+    return found.id
+
+
+def _event_fields(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "connection": row["connection"],
+        "source": row["connector"],
+        "kind": row["kind"],
+        "subject": row["subject"],
+        "time": _time(row["time"]),
+        "received_at": _time(row["received_at"]),
+        "routed_at": _moment(row["routed_at"]),
+        "matched": row["matched"],
+        "delivery_id": row["delivery_id"],
+    }
+
+
+def _event(row: Row) -> EventSummary:
+    return EventSummary(**_event_fields(row))
+
+
+def _delivery(row: Row) -> DeliveryView:
+    return DeliveryView(
+        id=row["id"],
+        connection=row["connection"],
+        outcome=row["outcome"],
+        reason=row["reason"],
+        received_at=_time(row["received_at"]),
+        body_size=row["body_size"],
+        body_hash=row["body_hash"],
+    )
+
+
+def _verdict(row: Row) -> VerdictView:
+    return VerdictView(**{**row, "at": _time(row["at"])})
+
+
+_PLAIN: Final = (
+    *("id", "event_id", "dispatch_id", "rule", "team", "agent", "conversation"),
+    *("status", "error", "stop_reason", "session_id", "attempts"),
+)
+
+
+def _run_fields(row: Row) -> dict[str, Any]:
+    return {
+        **{name: row[name] for name in _PLAIN},
+        **{name: _moment(row[name]) for name in ("started_at", "deadline_at", "ended_at")},
+        "created_at": _time(row["created_at"]),
+        "updated_at": _time(row["updated_at"]),
+        "cost_usd": _usd(row["cost_cents"]),
+    }
+
+
+def _run_detail(row: Row, results: Sequence[ResultView]) -> RunDetail:
+    usage = orjson.loads(row["usage"]) if row["usage"] else None
+    return RunDetail(
+        **_run_fields(row),
+        agent_id=row["agent_id"],
+        agent_version=row["agent_version"],
+        environment_id=row["environment_id"],
+        final_text=row["final_text"],
+        usage=usage if isinstance(usage, dict) else None,
+        results=tuple(results),
+    )
+
+
+def _results(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[ResultView]]:
+    found: dict[str, list[ResultView]] = {}
+    for row in queries.result_rows(connection, run_ids):
+        receipt = Receipt.model_validate_json(row["receipt"]) if row["receipt"] else None
+        found.setdefault(row["run_id"], []).append(
+            ResultView(
+                id=row["id"],
+                slot=row["slot"],
+                output=row["output"],
+                connection=row["connection"],
+                status=row["status"],
+                url=receipt.url if receipt else None,
+                note=(receipt.note or None) if receipt else None,
+                artefact=row["artefact"],
+                error=row["error"],
+                attempts=row["attempts"],
+                created_at=_time(row["created_at"]),
+                updated_at=_time(row["updated_at"]),
+            )
+        )
+    return found
+
+
+def _next(page: Page) -> str | None:
+    return page.following.encode() if page.following else None
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)
+
+
+def _usd(cents: int | None) -> float | None:
+    return None if cents is None else cents / CENTS

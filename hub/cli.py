@@ -1,0 +1,64 @@
+"""The console script `triggerhub`: names the commands and nothing more.
+
+`--help` must answer at once, so nothing heavy is imported here or by a module of `hub.commands` when it is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hub.commands import doctor, events, offline, rules, running, runs, send, why
+from hub.commands.terminal import emit, quiet_pipes, stop
+
+app = typer.Typer(
+    name="triggerhub",
+    help="Webhooks from GitHub, Jira, Sentry and Slack start agent sessions; results go back to where the work lives.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RUN = "Run"
+TRY = "Try without a hub"
+OPERATE = "Operate"
+
+
+def version(*, wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from importlib.metadata import version as installed  # noqa: PLC0415 - only --version pays for it
+
+        emit(f"triggerhub {installed('triggerhub')}")
+        stop(0)
+
+
+@app.callback()
+def root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=lambda value: version(wanted=value)),
+    ] = False,
+) -> None:
+    """The program as a whole."""
+
+
+app.command("demo", rich_help_panel=RUN)(running.demo)
+app.command("up", rich_help_panel=RUN)(running.up)
+app.command("doctor", rich_help_panel=RUN)(doctor.doctor)
+app.command("sandbox", rich_help_panel=RUN)(running.sandbox)
+app.command("inspect", rich_help_panel=TRY)(offline.inspect)
+app.add_typer(rules.app, rich_help_panel=TRY)
+app.command("asyncapi", rich_help_panel=TRY)(offline.asyncapi)
+app.command("send", rich_help_panel=OPERATE)(send.send)
+app.add_typer(events.app, rich_help_panel=OPERATE)
+app.add_typer(runs.app, rich_help_panel=OPERATE)
+app.command("why", rich_help_panel=OPERATE)(why.why)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted."""
+    with quiet_pipes():
+        app()

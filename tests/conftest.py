@@ -1,0 +1,145 @@
+"""Fixtures for every test: Kafka and PostgreSQL (see `services`), and databases on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from services.kafka import Kafka, start_kafka
+from services.need import ServiceMissingError, without
+from services.postgres import Postgres, start_postgres
+
+from storage.database import Database, open_database
+from storage.migrate import upgrade
+
+ENGINES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's PostgreSQL server."""
+    try:
+        server = start_postgres()
+    except ServiceMissingError as error:
+        without(error)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """The session's Apache Kafka. Call `reset` before using it."""
+    try:
+        broker = start_kafka()
+    except ServiceMissingError as error:
+        without(error)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> Iterator[str]:
+    """URL of a migrated database that tests copy."""
+
+    async def make() -> str:
+        url = await postgres.create_database()
+        await _migrate(url)
+        return url
+
+    url = asyncio.run(make())
+    yield url
+    asyncio.run(postgres.drop_database(url))
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file that tests copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """`sqlite` or `postgres`; the service of the latter runs."""
+    name = str(request.param)
+    if name == "postgres":
+        request.getfixturevalue("postgres")
+    return name
+
+
+@pytest.fixture
+async def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of a database without any table."""
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path}/{uuid.uuid4().hex[:8]}.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = await server.create_database()
+    yield url
+    await server.drop_database(url)
+
+
+@pytest.fixture
+def templates(engine: str, request: pytest.FixtureRequest) -> tuple[Postgres, str] | Path:
+    """What `database_url` copies."""
+    if engine == "sqlite":
+        found: Path = request.getfixturevalue("sqlite_template")
+        return found
+    return request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
+
+
+@pytest.fixture
+async def database_url(templates: tuple[Postgres, str] | Path, tmp_path: Path) -> AsyncIterator[str]:
+    """URL of a migrated database of this test's own, on each engine in turn."""
+    if isinstance(templates, Path):
+        path = tmp_path / f"{uuid.uuid4().hex[:8]}.db"
+        shutil.copyfile(templates, path)
+        yield f"sqlite:///{path}"
+        return
+    server, template = templates
+    url = await server.create_database(template=template)
+    yield url
+    await server.drop_database(url)
+
+
+@pytest.fixture
+async def open_database_at() -> AsyncIterator[Callable[[str], Database]]:
+    """Opens databases that are closed at the test's end: several on one URL stand for several processes."""
+    async with AsyncExitStack() as stack:
+
+        def opened(url: str) -> Database:
+            database = open_database(url)
+            stack.push_async_callback(database.close)
+            return database
+
+        yield opened
+
+
+@pytest.fixture
+def database(database_url: str, open_database_at: Callable[[str], Database]) -> Database:
+    """A migrated database, open."""
+    return open_database_at(database_url)
+
+
+@pytest.fixture
+def other_database(database_url: str, open_database_at: Callable[[str], Database]) -> Database:
+    """The same database, as another process has it open."""
+    return open_database_at(database_url)
+
+
+async def _migrate(url: str) -> None:
+    database = open_database(url)
+    try:
+        await upgrade(database)
+    finally:
+        await database.close()

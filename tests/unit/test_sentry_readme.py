@@ -1,0 +1,47 @@
+"""The connector's README: its example is valid, and its tables name what the code knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from connectors.sentry.connector import CONNECTOR
+from connectors.sentry.normalise import KINDS
+from connectors.sentry.settings import SentrySettings
+from schemas.event import KINDS as VOCABULARY
+
+README = (Path(__file__).parents[2] / "connectors" / "sentry" / "README.md").read_text()
+
+
+def blocks() -> list[Any]:
+    return [yaml.safe_load(part.split("```")[0]) for part in README.split("```yaml\n")[1:]]
+
+
+def test_the_connection_is_valid() -> None:
+    (connection,) = blocks()[0]["connections"].values()
+    assert SentrySettings.model_validate(connection).organization == "acme"
+
+
+def test_every_setting_of_the_connector_is_explained() -> None:
+    own = set(SentrySettings.model_fields) - {"source", "webhook_secrets", "token", "self_ids", "self_logins"}
+    assert all(f"| `{name}` |" in README for name in own)
+
+
+def test_the_example_rule_names_outputs_that_exist() -> None:
+    (rule,) = blocks()[1]["rules"]
+    assert rule["match"]["kind"] in VOCABULARY
+    own = [(name, dict(target)) for entry in rule["outputs"] for name, target in entry.items()][1:]
+    assert [name for name, _ in own] == ["comment", "link_issue"]
+    for name, target in own:
+        assert target.pop("to") == "origin"
+        assert CONNECTOR.outputs[name].to_origin
+        CONNECTOR.outputs[name].target.model_validate(target)
+
+
+def test_the_tables_name_every_resource_kind_and_output() -> None:
+    for resource, actions in KINDS.items():
+        assert f"`{resource}`" in README
+        assert all(f"`{kind}`" in README for kind in actions.values())
+    assert all(f"| `{name}` |" in README for name in CONNECTOR.outputs)
