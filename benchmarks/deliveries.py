@@ -13,7 +13,9 @@ SECRET = "bench-webhook-secret"
 BODY_BYTES = 8000
 
 
-def signed(count: int, *, first: int = 0, pad: int = BODY_BYTES, issues: int | None = None) -> Iterator[tuple[dict[str, str], bytes]]:
+def signed(
+    count: int, *, first: int = 0, pad: int = BODY_BYTES, issues: int | None = None
+) -> Iterator[tuple[dict[str, str], bytes]]:
     """`count` comments on GitHub issues that mention the hub: headers and body."""
     github = connector("github")
     headers, sample = webhook("github-mention")
@@ -21,7 +23,9 @@ def signed(count: int, *, first: int = 0, pad: int = BODY_BYTES, issues: int | N
     for number in range(first, first + count):
         payload["comment"] |= {"id": 10_000_000 + number, "node_id": f"IC_bench{number}"}
         payload["issue"]["number"] = 1 + (number if issues is None else number % issues)
-        payload["comment"]["html_url"] = f"https://github.com/acme/checkout/issues/{payload['issue']['number']}#issuecomment-{10_000_000 + number}"
+        payload["comment"]["html_url"] = (
+            f"https://github.com/acme/checkout/issues/{payload['issue']['number']}#issuecomment-{10_000_000 + number}"
+        )
         body = json.dumps(payload).encode()
         payload["padding"] = ""
         if len(body) < pad:

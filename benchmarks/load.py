@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 
@@ -55,7 +56,7 @@ class _Connection(asyncio.Protocol):
         self._buffer = rest[length:]
         self._next()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         if not self._done.done():
             self._done.set_result(None)
 
@@ -77,7 +78,7 @@ async def fire(host: str, port: int, requests: Sequence[bytes], *, connections: 
     finished = [loop.create_future() for _ in range(connections)]
     began = time.perf_counter()
     for done in finished:
-        await loop.create_connection(lambda done=done: _Connection(waiting, load, done), host, port)
+        await loop.create_connection(partial(_Connection, waiting, load, done), host, port)
     await asyncio.gather(*finished)
     load.seconds = time.perf_counter() - began
     return load

@@ -264,7 +264,12 @@ class Connector(ABC):
 
     @abstractmethod
     def poster(
-        self, settings: ConnectionSettings, *, token: str | None, http: httpx.AsyncClient, files: Mapping[str, str]
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],
     ) -> Poster:
         """Build the poster of one connection. `files` maps every further secret reference in `settings` to its value."""
 

@@ -18,7 +18,7 @@ MAX_FORM_FIELDS = 1000
 def read_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object. A key twice, more than 200 levels, NaN or bytes that are not UTF-8 are refused.
 
-    Numbers too large for JSON consumers (infinite as a float) are refused too, because no reader agrees on them.
+    A number beyond what a float holds is read as infinite, which stands as null in the event.
     """
     try:
         value = jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)

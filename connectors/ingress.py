@@ -17,7 +17,16 @@ from urllib.parse import parse_qsl
 import orjson
 import structlog
 
-from connectors.base import Connector, Identity, Normalised, Outcome, Request, SignatureError, UnreadableError, seal
+from connectors.base import (
+    Connector,
+    Identity,
+    Normalised,
+    Outcome,
+    Request,
+    SignatureError,
+    UnreadableError,
+    seal,
+)
 from connectors.body import body_hash
 from connectors.intake import Intake
 from connectors.observations import Observations
@@ -90,7 +99,10 @@ class Ingress:
             status=answer.status,
             seconds=time.perf_counter() - began,
         )
-        headers = [(b"content-type", answer.content_type), (b"content-length", str(len(answer.body)).encode())]
+        headers = [
+            (b"content-type", answer.content_type),
+            (b"content-length", str(len(answer.body)).encode()),
+        ]
         if answer.retry_after is not None:
             headers.append((b"retry-after", answer.retry_after))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -128,7 +140,9 @@ class Ingress:
         if reading.outcome is Outcome.CHALLENGE:
             reply = reading.reply
             return Answer(200, reply.body, reply.content_type.encode()) if reply else Answer(200)
-        incoming, events = prepare(inbound, request, reading, received_at=datetime.fromtimestamp(self._clock(), UTC))
+        incoming, events = prepare(
+            inbound, request, reading, received_at=datetime.fromtimestamp(self._clock(), UTC)
+        )
         try:
             fresh = await self._intake.store(incoming)
         except StorageUnavailableError as error:
@@ -136,13 +150,26 @@ class Ingress:
             return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
         self._observations.outcome(connection=inbound.name, outcome=reading.outcome.value)
         new = [event for event in events if event.id in fresh]
-        self._announce([(message_of(event, stored), event) for event, stored in zip(events, incoming.events, strict=True)
-                        if event.id in fresh])
+        self._announce(
+            [
+                (message_of(event, stored), event)
+                for event, stored in zip(events, incoming.events, strict=True)
+                if event.id in fresh
+            ]
+        )
         if reading.reply is not None:
             return Answer(200, reading.reply.body, reading.reply.content_type.encode())
-        return Answer(202, orjson.dumps({"outcome": reading.outcome.value, "reason": reading.reason,
-                                         "events": [event.id for event in new],
-                                         "duplicates": len(events) - len(new)}))
+        return Answer(
+            202,
+            orjson.dumps(
+                {
+                    "outcome": reading.outcome.value,
+                    "reason": reading.reason,
+                    "events": [event.id for event in new],
+                    "duplicates": len(events) - len(new),
+                }
+            ),
+        )
 
     async def _quarantine(self, inbound: Inbound, request: Request, reason: str) -> Answer:
         """Signed but unreadable: kept with its bytes, and said so."""
@@ -194,12 +221,13 @@ def prepare(
             )
         )
     key = reading.delivery_key
+    digest = body_hash(request.body)
     incoming = Incoming(
         id=f"{inbound.name}:{key if len(key) <= MAX_ID else body_hash(key.encode())}",
         connection=inbound.name,
         outcome=reading.outcome.value,
         reason=reading.reason,
-        body_hash=body_hash(request.body),
+        body_hash=digest,
         body_size=len(request.body),
         events=stored,
     )
@@ -207,8 +235,16 @@ def prepare(
 
 
 def encode(event: Event) -> bytes:
-    """The CloudEvents JSON of an event."""
-    return event.model_dump_json(exclude_none=False).encode()
+    """The CloudEvents JSON of an event, the same as the model's own but several times faster to make."""
+    data = event.data
+    document = {
+        **event.__dict__,
+        "data": {**data.__dict__, "actor": data.actor.__dict__, "subject": data.subject.__dict__},
+    }
+    try:
+        return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    except TypeError:  # a number beyond 64 bits somewhere in the payload
+        return event.model_dump_json().encode()
 
 
 def message_of(event: Event, stored: IncomingEvent) -> Message:

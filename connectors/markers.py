@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_MARKER: Final = re.compile(r"<!-- triggerhub run=(?P<run>[A-Za-z0-9_-]{1,64}) slot=(?P<slot>[A-Za-z0-9_.:-]{1,128}) -->")
+_MARKER: Final = re.compile(
+    r"<!-- triggerhub run=(?P<run>[A-Za-z0-9_-]{1,64}) slot=(?P<slot>[A-Za-z0-9_.:-]{1,128}) -->"
+)
 
 
 def marker(run: str, slot: str) -> str:

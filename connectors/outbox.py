@@ -33,6 +33,7 @@ from storage.results import (
     MAX_ATTEMPTS,
     ResultClaim,
     claim_results,
+    give_back_result,
     keep_receipt,
     postpone_result,
     refuse_result,
@@ -42,9 +43,9 @@ from storage.results import (
 log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 90.0
-"""Longer than all calls of one attempt together (each is bounded by `connectors.calls.TIMEOUT`): a claim that outlived
-its lease could post while the next owner looks and finds nothing."""
-ATTEMPT_SECONDS: Final = 60.0
+ATTEMPT_SHARE: Final = 2 / 3
+"""Of the lease, counted from before the claim: what an attempt may use, waiting for its turn included. A claim
+that outlived its lease could post while the next owner looks and finds nothing: 1 would break posting once."""
 CONCURRENCY: Final = 32
 PER_CONNECTION: Final = 6
 POLL_SECONDS: Final = 0.5
@@ -81,11 +82,13 @@ class Outbox:
         owner: str,
         settled: Bell,
         observations: Observations,
+        lease: float = LEASE_SECONDS,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._connections = connections
         self._database = database
         self._owner = owner
+        self._lease = lease
         self._settled = settled
         self._observations = observations
         self._on_progress = on_progress
@@ -110,16 +113,18 @@ class Outbox:
         async with asyncio.TaskGroup() as tasks:
             while not (self.stopping and self._free == CONCURRENCY):
                 claims: list[ResultClaim] = []
+                # From before the claim: its answer may be late, and the lease runs on the database's clock.
+                until = asyncio.get_running_loop().time() + self._lease * ATTEMPT_SHARE
                 if self._free and not self.stopping:
                     try:
                         claims = await self._database.write(
-                            claim_results, owner=self._owner, limit=self._free, lease=LEASE_SECONDS
+                            claim_results, owner=self._owner, limit=self._free, lease=self._lease
                         )
                     except StorageUnavailableError as error:
                         log.warning("results could not be claimed", error=str(error))
                 for claim in claims:
                     self._free -= 1
-                    tasks.create_task(self._carry_out(claim), name=f"post-{claim.id}")
+                    tasks.create_task(self._carry_out(claim, until=until), name=f"post-{claim.id}")
                 if not claims:
                     self._on_progress()
                     await self._bell.wait(POLL_SECONDS)
@@ -131,13 +136,12 @@ class Outbox:
         self._bell.ring()
         await self._stopped.wait()
 
-    async def _carry_out(self, claim: ResultClaim) -> None:
+    async def _carry_out(self, claim: ResultClaim, *, until: float) -> None:
         began = time.perf_counter()
         outcome = "lost"
         gate = self._busy.setdefault(claim.result.connection, asyncio.Semaphore(PER_CONNECTION))
         try:
-            async with gate:
-                outcome = await self._attempt(claim)
+            outcome = await self._in_turn(claim, gate, until=until)
         except StorageUnavailableError as error:
             # The lease runs out and somebody looks for the artefact before posting again.
             log.warning("the outcome of a post could not be stored", result=claim.id, error=str(error))
@@ -152,12 +156,25 @@ class Outbox:
             self._on_progress()
             self._bell.ring()
 
-    async def _attempt(self, claim: ResultClaim) -> str:
+    async def _in_turn(self, claim: ResultClaim, gate: asyncio.Semaphore, *, until: float) -> str:
+        try:
+            async with asyncio.timeout_at(until):
+                await gate.acquire()
+        except TimeoutError:
+            return await self._give_back(claim)
+        try:
+            if asyncio.get_running_loop().time() >= until:  # the claim's own answer took too long
+                return await self._give_back(claim)
+            return await self._attempt(claim, until=until)
+        finally:
+            gate.release()
+
+    async def _attempt(self, claim: ResultClaim, *, until: float) -> str:
         if claim.attempts > MAX_ATTEMPTS:
             return await self._refuse(claim, f"given up after {MAX_ATTEMPTS} attempts")
         try:
             post, poster = self._prepare(claim.result)
-            async with asyncio.timeout(ATTEMPT_SECONDS):
+            async with asyncio.timeout_at(until):
                 found = await poster.find(post) if claim.attempts > 1 else None
                 receipt = found or await poster.create(post)
         except PostRefusedError as error:
@@ -165,10 +182,14 @@ class Outbox:
         except PostRetryError as error:
             return await self._postpone(claim, str(error), wait=error.retry_after, outcome="retry")
         except (PostUncertainError, TimeoutError) as error:
-            return await self._postpone(claim, str(error) or "no answer in time", wait=None, outcome="uncertain")
+            return await self._postpone(
+                claim, str(error) or "no answer in time", wait=None, outcome="uncertain"
+            )
         except Exception as error:  # a poster broke its contract: never lose the result over it
             log.exception("a poster failed unexpectedly", result=claim.id, output=claim.result.output)
-            return await self._postpone(claim, f"unexpected {type(error).__name__}", wait=None, outcome="uncertain")
+            return await self._postpone(
+                claim, f"unexpected {type(error).__name__}", wait=None, outcome="uncertain"
+            )
         return await self._keep(claim, receipt, found=found is not None)
 
     def _prepare(self, result: Result) -> tuple[Post, Poster]:
@@ -201,7 +222,9 @@ class Outbox:
 
     async def _keep(self, claim: ResultClaim, receipt: Receipt, *, found: bool) -> str:
         kept = await self._database.write(keep_receipt, claim, receipt)
-        log.info("posted", result=claim.id, output=claim.result.output, url=receipt.url, found=found, kept=kept)
+        log.info(
+            "posted", result=claim.id, output=claim.result.output, url=receipt.url, found=found, kept=kept
+        )
         self._settled.ring()
         return "found" if found else "posted"
 
@@ -211,9 +234,16 @@ class Outbox:
         self._settled.ring()
         return "refused"
 
+    async def _give_back(self, claim: ResultClaim) -> str:
+        log.info("a post had no turn within its lease", result=claim.id, output=claim.result.output)
+        await self._database.write(give_back_result, claim)
+        return "waited"
+
     async def _postpone(self, claim: ResultClaim, error: str, *, wait: float | None, outcome: str) -> str:
         delay = wait if wait is not None else backoff(claim.attempts)
-        log.info("post postponed", result=claim.id, output=claim.result.output, reason=error, delay=round(delay, 1))
+        log.info(
+            "post postponed", result=claim.id, output=claim.result.output, reason=error, delay=round(delay, 1)
+        )
         await self._database.write(postpone_result, claim, delay=delay, error=error)
         return outcome
 
@@ -226,6 +256,10 @@ def backoff(attempts: int) -> float:
 
 def _explain(output: str, error: ValidationError) -> str:
     """What the agent is told about arguments it got wrong."""
-    details: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False, include_input=False)]
-    problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or output}: {item['msg']}" for item in details[:8])
+    details: list[dict[str, Any]] = [
+        dict(item) for item in error.errors(include_url=False, include_input=False)
+    ]
+    problems = "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or output}: {item['msg']}" for item in details[:8]
+    )
     return f"{output} was not accepted: {problems}"

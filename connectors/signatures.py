@@ -16,7 +16,9 @@ def hex_hmac(secret: str, message: bytes) -> str:
     return hmac.new(secret.encode("utf-8"), message, hashlib.sha256).hexdigest()
 
 
-def check_hex(given: str | None, message: bytes, *, secrets: Iterable[str], header: str, prefix: str = "") -> None:
+def check_hex(
+    given: str | None, message: bytes, *, secrets: Iterable[str], header: str, prefix: str = ""
+) -> None:
     """Raise SignatureError unless `given` is `prefix` + hex HMAC-SHA256 of `message` under one of `secrets`.
 
     Every secret is tried, so that the time taken does not tell which one is live.

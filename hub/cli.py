@@ -1,6 +1,6 @@
 """The console script `triggerhub`: names the commands and nothing more.
 
-`--help` must answer at once, so nothing heavy is imported here or by a module of `hub.commands` when it is loaded.
+`--help` must answer at once: no heavy import here, nor in a module of `hub.commands` when it is loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hub.commands.terminal import emit, quiet_pipes, stop
 
 app = typer.Typer(
     name="triggerhub",
-    help="Webhooks from GitHub, Jira, Sentry and Slack start agent sessions; results go back to where the work lives.",
+    help="Webhooks from GitHub, Jira, Sentry and Slack start agent sessions; results go back.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -61,4 +61,4 @@ app.command("why", rich_help_panel=OPERATE)(why.why)
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 not done, 2 wrong usage, 130 interrupted."""
     with quiet_pipes():
-        app()
+        app(prog_name="triggerhub")

@@ -180,7 +180,10 @@ def _watched(binary: Path) -> list[str]:
     """The command line. Where the kernel cannot tie the child to us, a shell watches the parent instead."""
     if sys.platform == "linux":
         return [str(binary)]
-    script = '"$0" "$@" & child=$!; while kill -0 %d 2>/dev/null && kill -0 $child 2>/dev/null; do sleep 1; done; kill $child'
+    script = (
+        '"$0" "$@" & child=$!; '
+        "while kill -0 %d 2>/dev/null && kill -0 $child 2>/dev/null; do sleep 1; done; kill $child"
+    )
     return ["/bin/sh", "-c", script % os.getpid(), str(binary)]
 
 

@@ -24,7 +24,14 @@ from connectors.ingress import Inbound, Ingress
 from connectors.intake import Intake
 from connectors.outbox import Outbound, Outbox
 from hub.broker import Broker
-from hub.configuration import LiveConnection, Loaded, declared_identity, inbound_of, live_connections, outbound_of
+from hub.configuration import (
+    LiveConnection,
+    Loaded,
+    declared_identity,
+    inbound_of,
+    live_connections,
+    outbound_of,
+)
 from hub.embedded_broker import embedded_broker
 from hub.logs import keep_secret
 from hub.metrics import Metrics
@@ -55,6 +62,15 @@ IDENTIFY_AGAIN_SECONDS: Final = 300.0
 
 class StartError(RuntimeError):
     """The hub cannot start as it is configured. The text names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Makers:
+    """Who makes the parts at the edges. The crash harness puts forgetful ones there, to see that it notices."""
+
+    intake: Callable[..., Intake] = Intake
+    service: Callable[..., Service] = Service
+    outbox: Callable[..., Outbox] = Outbox
 
 
 @dataclass(slots=True)
@@ -105,6 +121,7 @@ async def running_hub(
     port: int = 8080,
     environment: Mapping[str, str] | None = None,
     watch: Callable[[_Parts], Awaitable[None]] | None = None,
+    makers: Makers | None = None,
 ) -> AsyncIterator[Hub]:
     """Run a hub for the length of the block. Raises StartError, SecretError, PortInUseError before anything runs."""
     live = live_connections(loaded.config, environment=environment)
@@ -116,7 +133,8 @@ async def running_hub(
         database = open_database(settings.database_url)
         stack.push_async_callback(database.close)
         await upgrade(database)
-        parts = await _assemble(stack, settings, loaded, live, roles, database, api_key)
+        parts = await _assemble(stack, settings, loaded, live, roles, database)
+        _add_roles(stack, parts, api_key, makers or Makers())
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
@@ -150,7 +168,6 @@ async def _assemble(
     live: dict[str, LiveConnection],
     roles: frozenset[str],
     database: Database,
-    api_key: str,
 ) -> _Parts:
     instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     metrics = Metrics()
@@ -189,14 +206,13 @@ async def _assemble(
         outbound=outbound_of(live, http) if roles & {"poster", "runner", "ingress"} else {},
         inbound=inbound_of(live),
     )
-    _add_roles(stack, parts, api_key)
     return parts
 
 
-def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str) -> None:
+def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str, makers: Makers) -> None:
     settings, progress = parts.settings, parts.progress
     if "ingress" in parts.roles:
-        parts.intake = Intake(parts.database)
+        parts.intake = makers.intake(parts.database)
         parts.ingress = Ingress(
             parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
         )
@@ -213,7 +229,7 @@ def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str) -> None:
             creates_per_minute=settings.session_creates_per_minute,
             reads_per_minute=settings.session_reads_per_minute,
         )
-        service = Service(client, permits)
+        service = makers.service(client, permits)
         parts.catalogue = Catalogue(service, parts.database, definitions_of(parts.loaded.config))
         world = World(
             database=parts.database,
@@ -232,10 +248,11 @@ def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str) -> None:
         )
         parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=parts.worker.take)
     if "poster" in parts.roles:
-        parts.outbox = Outbox(
+        parts.outbox = makers.outbox(
             lambda: parts.outbound,
             parts.database,
             owner=parts.instance,
+            lease=settings.result_lease_seconds,
             settled=parts.settled,
             observations=parts.metrics,
             on_progress=lambda: progress.beat("poster"),

@@ -31,7 +31,9 @@ def set_up_logs(level: str, *, style: str = "auto") -> None:
         _blot,
     ]
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=40) if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=True, pad_event_to=40)
+        if console
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -49,7 +51,17 @@ def set_up_logs(level: str, *, style: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "httpx", "httpx2", "httpcore", "httpcore2", "anthropic", "uvicorn", "faststream", "alembic"):
+    for noisy in (
+        "aiokafka",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "anthropic",
+        "uvicorn",
+        "faststream",
+        "alembic",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # aiokafka repeats every refused connection on three lines; our own line says it once, with the remedy.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

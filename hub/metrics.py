@@ -16,7 +16,10 @@ class Metrics(Observations):
             "triggerhub_deliveries", "Webhooks answered.", ["connection", "status"], registry=self.registry
         )
         self._outcomes = Counter(
-            "triggerhub_outcomes", "Deliveries stored, by outcome.", ["connection", "outcome"], registry=self.registry
+            "triggerhub_outcomes",
+            "Deliveries stored, by outcome.",
+            ["connection", "outcome"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "triggerhub_delivery_seconds",
@@ -35,9 +38,13 @@ class Metrics(Observations):
             "triggerhub_post_seconds", "One try at a post.", ["connection"], registry=self.registry
         )
         self.runs = Gauge("triggerhub_runs", "Runs that this process follows.", registry=self.registry)
-        self.outbox = Gauge("triggerhub_outbox_messages", "Messages not yet consumed.", registry=self.registry)
+        self.outbox = Gauge(
+            "triggerhub_outbox_messages", "Messages not yet consumed.", registry=self.registry
+        )
         self.outbox_age = Gauge(
-            "triggerhub_outbox_oldest_seconds", "Age of the oldest message not yet consumed.", registry=self.registry
+            "triggerhub_outbox_oldest_seconds",
+            "Age of the oldest message not yet consumed.",
+            registry=self.registry,
         )
 
     def delivery(self, *, connection: str, status: int, seconds: float) -> None:

@@ -71,7 +71,9 @@ class Progress:
                 self._outbox_age < STUCK_SECONDS,
                 f"oldest message not consumed is {self._outbox_age:.0f} s old",
             ),
-            Check("consuming", self._broker.poisoned is None, self._broker.poisoned or "records are readable"),
+            Check(
+                "consuming", self._broker.poisoned is None, self._broker.poisoned or "records are readable"
+            ),
         ]
         found += [
             self._recent(role, self._beats.get(role, 0.0), now, "last looked for work")

@@ -22,7 +22,9 @@ def resolve(reference: str, *, environment: Mapping[str, str] | None = None, whe
     if kind == "env":
         value = variables.get(name, "")
         if not value:
-            msg = f"{at}the environment variable {name} is not set; set it, or change the reference env:{name}"
+            msg = (
+                f"{at}the environment variable {name} is not set; set it, or change the reference env:{name}"
+            )
             raise SecretError(msg)
         return value
     if kind == "file":

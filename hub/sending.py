@@ -1,4 +1,4 @@
-"""Sending a webhook as its vendor would: signed, with fresh delivery ids, over HTTP. For trying a running hub.
+"""Sending a webhook as its vendor would: signed, with fresh delivery ids, over HTTP. For trying out a hub.
 
 Nothing is stored, and no secret is printed.
 """
@@ -21,9 +21,8 @@ SEND_SECONDS: Final = 30.0
 DELIVERY_HEADERS: Final[Mapping[str, str]] = {
     "github": "x-github-delivery",
     "jira": "x-atlassian-webhook-identifier",
-    "sentry": "request-id",
 }
-"""Where a vendor names the delivery in a header. Slack does it in the body."""
+"""Where a vendor names the delivery in a header. Slack does so in the body; Sentry's `sign` adds its own."""
 _OURS: Final = frozenset(
     {
         "host",

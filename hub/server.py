@@ -52,7 +52,9 @@ class Pages:
             body = orjson.dumps({"ready": ready, "checks": [asdict(check) for check in checks]})
             await respond(send, 200 if ready else 503, body)
         elif path == "/metrics":
-            await respond(send, 200, self.metrics.page(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+            await respond(
+                send, 200, self.metrics.page(), content_type=b"text/plain; version=0.0.4; charset=utf-8"
+            )
         elif path == "/asyncapi":
             await respond(send, 200, self.asyncapi)
         elif self.api is not None:
@@ -103,6 +105,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[_Server]:
         http="httptools",
         ws="none",
         server_header=False,
+        proxy_headers=False,
         date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,

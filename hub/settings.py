@@ -14,7 +14,9 @@ STATE_FOLDER = Path(".triggerhub")
 class Settings(BaseSettings):
     """Everything that is set by environment variables."""
 
-    model_config = SettingsConfigDict(env_prefix="TRIGGERHUB_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TRIGGERHUB_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     config: Path = Path("triggerhub.yaml")
     """File or folder with connections, agents and rules."""
@@ -35,6 +37,10 @@ class Settings(BaseSettings):
     session_reads_per_minute: int = Field(default=600, ge=1)
     max_runs: int = Field(default=2000, ge=1)
     """Runs that one runner process follows at once."""
+    run_lease_seconds: float = Field(default=30.0, ge=2)
+    """How long a run belongs to a runner that was not heard of: the wait after one of several crashed."""
+    result_lease_seconds: float = Field(default=90.0, ge=6)
+    """The same for a post and its poster. An attempt at a post gets two thirds of it."""
     api_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -58,7 +64,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _sasl(self) -> Settings:
-        if self.kafka_security_protocol.startswith("SASL") and not (self.kafka_username and self.kafka_password):
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_username and self.kafka_password
+        ):
             msg = (
                 f"TRIGGERHUB_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs "
                 "TRIGGERHUB_KAFKA_USERNAME and TRIGGERHUB_KAFKA_PASSWORD"
@@ -72,7 +80,9 @@ class Settings(BaseSettings):
 
     @property
     def bootstrap_servers(self) -> list[str]:
-        return [server.strip() for server in (self.kafka_bootstrap_servers or "").split(",") if server.strip()]
+        return [
+            server.strip() for server in (self.kafka_bootstrap_servers or "").split(",") if server.strip()
+        ]
 
     @property
     def sqlite(self) -> bool:

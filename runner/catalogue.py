@@ -9,12 +9,13 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 import structlog
 
-from runner.service import RefusedError, Service
+from runner.errors import RefusedError, ServiceError, UncertainError
+from runner.service import Service
 from storage import remote_objects
 from storage.database import Database
 from storage.remote_objects import Remote
@@ -23,8 +24,17 @@ log = structlog.get_logger(__name__)
 
 NAME_KEY: Final = "triggerhub_name"
 HASH_KEY: Final = "triggerhub_hash"
-_CLEARABLE: Final[dict[str, Any]] = {"system": "", "description": "", "tools": [], "mcp_servers": [], "skills": []}
+_CLEARABLE: Final[dict[str, Any]] = {
+    "system": None,
+    "description": None,
+    "multiagent": None,
+    "tools": [],
+    "mcp_servers": [],
+    "skills": [],
+}
 """What an update must say when the definition no longer has it: an omitted field would keep its old value."""
+
+Kind = Literal["agent", "environment"]
 
 
 @dataclass(slots=True)
@@ -42,55 +52,126 @@ class UnknownDefinitionError(LookupError):
 class Catalogue:
     """Finds or makes the remote object of a definition. One per process."""
 
-    def __init__(self, service: Service, database: Database, definitions: Definitions) -> None:
+    def __init__(
+        self,
+        service: Service,
+        database: Database,
+        definitions: Definitions,
+        *,
+        settle: tuple[float, ...] = (0.0, 2.0),
+    ) -> None:
         self._service = service
         self._database = database
         self.definitions = definitions
         """Replaced whole when the configuration is loaded again."""
-        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._settle = settle
+        self._locks: dict[tuple[Kind, str], asyncio.Lock] = {}
+        self._held: dict[tuple[Kind, str], Remote] = {}
+        """What this process last used: agents' versions never change, so it stays true until the service objects."""
 
     async def agent(self, name: str) -> Remote:
         """The agent's id and the version that matches the definition. Raises ServiceError, UnknownDefinitionError."""
-        return await self._ensure("agent", name, self.definitions.agents)
+        return await self._ensure("agent", name)
 
     async def environment(self, name: str) -> Remote:
         """The environment's id. Raises ServiceError, UnknownDefinitionError."""
-        return await self._ensure("environment", name, self.definitions.environments)
+        return await self._ensure("environment", name)
 
-    async def _ensure(self, kind: str, name: str, known: Mapping[str, Mapping[str, Any]]) -> Remote:
-        definition = known.get(name)
-        if definition is None:
+    def definition(self, kind: Kind, name: str) -> Mapping[str, Any]:
+        """The vendor part as configured. Raises UnknownDefinitionError."""
+        known = self.definitions.agents if kind == "agent" else self.definitions.environments
+        if name not in known:
             msg = f"the configuration has no {kind} {name!r}; it has {', '.join(sorted(known)) or 'none'}"
             raise UnknownDefinitionError(msg)
+        return known[name]
+
+    async def forget_what_is_gone(self, *, agent: str, environment: str) -> bool:
+        """Look whether the agent or the environment was archived or deleted at the service; forget those.
+
+        True where one was: the next `agent` or `environment` makes it anew. Called when a create was refused.
+        """
+        gone = False
+        for kind, name in (("agent", agent), ("environment", environment)):
+            key: tuple[Kind, str] = ("agent" if kind == "agent" else "environment", name)
+            remote = self._held.get(key)
+            if remote is not None and not await self._exists(key[0], remote):
+                log.warning("it is gone at the service and is made anew", kind=kind, name=name)
+                self._held.pop(key, None)
+                await self._database.write(
+                    remote_objects.forget, kind=kind, name=name, remote_id=remote.remote_id
+                )
+                gone = True
+        return gone
+
+    async def _exists(self, kind: Kind, remote: Remote) -> bool:
+        retrieve = (
+            self._service.retrieve_agent if kind == "agent" else self._service.retrieve_environment
+        )
+        try:
+            found = await retrieve(remote.remote_id)
+        except RefusedError as error:
+            return not error.gone
+        return getattr(found, "archived_at", None) is None
+
+    async def _ensure(self, kind: Kind, name: str) -> Remote:
+        definition = self.definition(kind, name)
         digest = content_hash(definition)
-        async with self._locks.setdefault((kind, name), asyncio.Lock()):
-            remote = await self._database.read(remote_objects.find, kind=kind, name=name)
-            if remote is None or remote.content_hash != digest:
+        key = (kind, name)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            held = self._held.get(key)
+            if held is not None and held.content_hash == digest:
+                return held
+            before = await self._database.read(remote_objects.find, kind=kind, name=name)
+            if before is not None and before.content_hash == digest:
+                remote = before
+            else:
                 make = self._make_agent if kind == "agent" else self._make_environment
-                remote = await make(name, definition, digest, remote)
-                await self._database.write(remote_objects.keep, kind=kind, name=name, remote=remote)
+                remote = await make(name, definition, digest, before)
+            self._held[key] = remote
             return remote
 
     async def _make_agent(
         self, name: str, definition: Mapping[str, Any], digest: str, before: Remote | None
     ) -> Remote:
         params = _with_metadata({"name": name, **definition}, name, digest)
-        existing = [
+        agent = await self._find_agent(name, before)
+        made = agent is None
+        if agent is None:
+            try:
+                agent = await self._service.create_agent(params)
+            except UncertainError:
+                agent = await self._find_agent_that_may_exist(name, before)
+                if agent is None:
+                    raise
+            log.info("agent created", agent=name, id=agent.id, version=agent.version)
+        elif _metadata(agent).get(HASH_KEY) != digest:
+            cleared = {key: value for key, value in _CLEARABLE.items() if key not in params}
+            agent = await self._service.update_agent(agent.id, {**cleared, **params})
+            log.info("agent updated", agent=name, id=agent.id, version=agent.version)
+        mine = Remote(content_hash=digest, remote_id=agent.id, version=agent.version)
+        kept = await self._keep("agent", name, before, mine)
+        if made and kept.remote_id != mine.remote_id:
+            # Another process made one in the same moment and was first to write it down.
+            await self._archive_quietly(mine.remote_id)
+        return kept
+
+    async def _find_agent(self, name: str, before: Remote | None) -> Any:
+        """The agent of that name that we made: the one known from before, else the oldest."""
+        ours = [
             agent
             for agent in await self._service.list_agents()
-            if (agent.metadata or {}).get(NAME_KEY) == name and agent.archived_at is None
+            if _metadata(agent).get(NAME_KEY) == name and getattr(agent, "archived_at", None) is None
         ]
-        existing.sort(key=lambda agent: (agent.id != (before.remote_id if before else None), agent.created_at))
-        if not existing:
-            agent = await self._service.create_agent(params)
-            log.info("agent created", agent=name, id=agent.id, version=agent.version)
-        else:
-            agent = existing[0]
-            if (agent.metadata or {}).get(HASH_KEY) != digest:
-                cleared = {key: value for key, value in _CLEARABLE.items() if key not in params}
-                agent = await self._service.update_agent(agent.id, {**cleared, **params})
-                log.info("agent updated", agent=name, id=agent.id, version=agent.version)
-        return Remote(content_hash=digest, remote_id=agent.id, version=agent.version)
+        known = before.remote_id if before is not None else None
+        return min(ours, key=lambda agent: (agent.id != known, agent.created_at, agent.id), default=None)
+
+    async def _find_agent_that_may_exist(self, name: str, before: Remote | None) -> Any:
+        for pause in self._settle:
+            await asyncio.sleep(pause)
+            agent = await self._find_agent(name, before)
+            if agent is not None:
+                return agent
+        return None
 
     async def _make_environment(
         self, name: str, definition: Mapping[str, Any], digest: str, before: Remote | None
@@ -101,25 +182,41 @@ class Catalogue:
             try:
                 environment = await self._service.create_environment(params)
                 log.info("environment created", environment=name, id=environment.id)
-            except RefusedError:
-                raise
-            except Exception:
+            except UncertainError:
                 # A conflict (409) or a lost answer: somebody, perhaps we, made it just now.
-                environment = await self._find_environment(name, before)
-                if environment is None:
+                for pause in self._settle:
+                    await asyncio.sleep(pause)
+                    environment = await self._find_environment(name, before)
+                    if environment is not None:
+                        break
+                else:
                     raise
-        if (environment.metadata or {}).get(HASH_KEY) != digest:
+        if _metadata(environment).get(HASH_KEY) != digest:
             environment = await self._service.update_environment(environment.id, params)
             log.info("environment updated", environment=name, id=environment.id)
-        return Remote(content_hash=digest, remote_id=environment.id, version=None)
+        mine = Remote(content_hash=digest, remote_id=environment.id, version=None)
+        return await self._keep("environment", name, before, mine)
 
     async def _find_environment(self, name: str, before: Remote | None) -> Any:
+        """The environment of that name, whoever made it: names are unique."""
+        known = before.remote_id if before is not None else None
         for environment in await self._service.list_environments():
-            if environment.archived_at is not None:
-                continue
-            if environment.name == name or (before and environment.id == before.remote_id):
+            if getattr(environment, "archived_at", None) is None and (
+                environment.name == name or environment.id == known
+            ):
                 return environment
         return None
+
+    async def _keep(self, kind: Kind, name: str, before: Remote | None, mine: Remote) -> Remote:
+        return await self._database.write(
+            remote_objects.replace, kind=kind, name=name, before=before, after=mine
+        )
+
+    async def _archive_quietly(self, agent_id: str) -> None:
+        try:
+            await self._service.archive_agent(agent_id)
+        except ServiceError as error:
+            log.warning("a spare agent was not archived; it does no harm", agent=agent_id, reason=str(error))
 
 
 def content_hash(definition: Mapping[str, Any]) -> str:
@@ -128,4 +225,9 @@ def content_hash(definition: Mapping[str, Any]) -> str:
 
 
 def _with_metadata(params: dict[str, Any], name: str, digest: str) -> dict[str, Any]:
-    return {**params, "metadata": {**params.get("metadata", {}), NAME_KEY: name, HASH_KEY: digest}}
+    return {**params, "metadata": {**(params.get("metadata") or {}), NAME_KEY: name, HASH_KEY: digest}}
+
+
+def _metadata(remote: Any) -> Mapping[str, str]:
+    found: Mapping[str, str] = getattr(remote, "metadata", None) or {}
+    return found

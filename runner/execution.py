@@ -8,131 +8,224 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
 from runner.catalogue import UnknownDefinitionError
 from runner.conversation import Following
+from runner.errors import RefusedError, ServiceError
 from runner.messages import marker_of, work_message
 from runner.opening import open_session
+from runner.reader import Inbox
 from runner.report import FINAL_SLOT, failure_text, final_result, outcome_of
-from runner.service import BusyError, RefusedError, ServiceError
-from runner.turn import Turn, cost_cents
+from runner.sending import SessionGoneError
+from runner.turn import Ending, Turn, cost_cents, plain_usage
 from runner.world import MountError, World
 from schemas.result import Result
 from schemas.topics import RESULTS
 from storage import runs
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
-from storage.results import Settled, slots_of, want_result
+from storage.results import Settled, mark_answered, settled_results, slots_of, want_result
 from storage.runs import Claim
+from storage.states import RUN_TERMINAL
 from storage.tables import ResultStatus, RunStatus
 
 log = structlog.get_logger(__name__)
 
-RETRY_SECONDS: Final = 5.0
+T = TypeVar("T")
+
+AT_WORK: Final = frozenset({RunStatus.RUNNING, RunStatus.STOPPING})
 
 
 class LostError(Exception):
     """Another owner has the run now: stop without writing anything."""
 
 
+class StopWantedError(Exception):
+    """Somebody wants the run stopped, and nothing was sent yet."""
+
+
 class RunExecution:
-    """Drives one claimed run. `inbox` is how the worker hands it settled results and stop requests."""
+    """Drives one claimed run. `inbox` is how the worker and the reader hand things to it."""
 
     def __init__(self, world: World, claim: Claim, *, watch: Callable[[str, bool], None]) -> None:
         self.world = world
         self.claim = claim
         self.status = claim.status
-        self.stop_reason: str | None = claim.row.get("stop_reason")
-        self.session_id: str = claim.row.get("session_id") or ""
-        self.inbox: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        row = claim.row
+        self.stop_reason: str | None = row.get("stop_reason")
+        self.session_id: str = row.get("session_id") or ""
+        self.message_id: str | None = row.get("message_id")
+        self.started_at: float | None = row.get("started_at")
+        self.doubt = claim.fence > 1
+        """An earlier owner may have done the step that this status stands for. False after a step of our own."""
+        self.made_session = False
+        """The session was made by this claim, so it is empty and ready."""
+        self.inbox: Inbox = asyncio.Queue()
         self.slots: dict[str, str] = {}
+        self._settled: dict[str, Settled] = {}
+        self._attempts = claim.attempts
         self._watch = watch
+        self._expecting = False
+        self._stop_scope: asyncio.Timeout | None = None
         self._log = log.bind(run=claim.run_id, rule=claim.dispatch.rule)
 
     async def run(self) -> None:
         """Bring the run as far as it goes. Returns when it ended, was lost, or was given back for later."""
         try:
-            if self.claim.attempts > runs.MAX_ATTEMPTS:
-                await self._end_with(Turn(None), RunStatus.FAILED, f"given up after {runs.MAX_ATTEMPTS} attempts")
-            elif self.claim.attempts > 1 or self.status not in {RunStatus.CREATING, RunStatus.SENDING}:
-                self.slots = await self.world.database.read(slots_of, self.claim.run_id)
+            if self.doubt:
+                await self.world.database.read(self._load)
+            if self._attempts > self.world.timing.max_attempts and self.status is not RunStatus.REPORTING:
+                await self._fail(self._given_up())
             await self._advance()
         except LostError:
             self._log.warning("the run was taken over by another runner")
         except (StorageUnavailableError, ServiceError, MountError) as error:
-            wait = getattr(error, "retry_after", None)
-            await self._give_back(str(error), delay=RETRY_SECONDS if wait is None else min(wait, 300.0))
+            await self._give_back(error)
+
+    def ask_to_stop(self, reason: str) -> None:
+        """The worker saw that somebody wants the run stopped."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.inbox.put_nowait(("stop", None))
+            if self._stop_scope is not None:
+                self._stop_scope.reschedule(asyncio.get_running_loop().time())
+
+    async def unless_stopped(self, waiting: Awaitable[T]) -> T:
+        """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""
+        try:
+            async with asyncio.timeout(None) as self._stop_scope:
+                if self.stop_reason is not None:
+                    self._stop_scope.reschedule(asyncio.get_running_loop().time())
+                return await waiting
+        except TimeoutError:
+            if self.stop_reason is None:
+                raise
+            raise StopWantedError(self.stop_reason) from None
+        finally:
+            self._stop_scope = None
+
+    def _load(self, connection: Connection) -> None:
+        self.slots = slots_of(connection, self.claim.run_id)
+        settled = settled_results(connection, [self.claim.run_id]).get(self.claim.run_id, [])
+        self._settled = {result.slot: result for result in settled}
 
     async def _advance(self) -> None:
         try:
-            while self.status is not RunStatus.REPORTING and self.status not in runs.RUN_TERMINAL:
+            while self.status is not RunStatus.REPORTING and self.status not in RUN_TERMINAL:
                 if self.status is RunStatus.CREATING:
                     await self._open()
                 else:
-                    turn = await self._follow()
-                    if turn is not None:
-                        await self._end_with(turn, *outcome_of(turn, self.stop_reason))
-        except RefusedError as error:
-            await self._end_with(Turn(None), RunStatus.FAILED, str(error))
-        except UnknownDefinitionError as error:
-            await self._end_with(Turn(None), RunStatus.FAILED, str(error))
+                    await self._follow()
+        except StopWantedError:
+            await self._end_with(Turn(None))
+        except (RefusedError, UnknownDefinitionError) as error:
+            await self._fail(str(error))
         except MountError as error:
             if not error.permanent:
                 raise
-            await self._end_with(Turn(None), RunStatus.FAILED, str(error))
+            await self._fail(str(error))
         if self.status is RunStatus.REPORTING:
             await self._finish()
 
     # Session --------------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        session_id, facts = await open_session(self.world, self.claim, doubt=self.claim.attempts > 1)
-        owned = await self.world.database.write(runs.adopt_session, self.claim, session_id, **facts)
+        if self.stop_reason is not None and not self.doubt:
+            raise StopWantedError(self.stop_reason)
+        session_id, facts = await open_session(self, doubt=self.doubt)
+        owned = await self.world.database.write(
+            lambda connection: runs.adopt_session(connection, self.claim, session_id, **facts)
+        )
         if not owned:
-            # The session stays empty; its next owner finds it by metadata, or the sweep archives it.
+            # The session stays empty; its next owner finds it by metadata, or the upkeep archives it.
             raise LostError
-        self.status, self.session_id = RunStatus.SENDING, session_id
+        self._progressed(RunStatus.SENDING)
+        self.session_id, self.made_session = session_id, True
         self._log.info("session opened", session=session_id)
 
-    async def replace_session(self) -> None:
-        """The conversation's session is gone for good: forget it and make another."""
+    async def _follow(self) -> None:
+        try:
+            turn = await Following(self).until_end()
+        except SessionGoneError as error:
+            if self.status is not RunStatus.SENDING:
+                raise
+            await self._replace_session(str(error))
+        else:
+            await self._end_with(turn)
+
+    async def _replace_session(self, reason: str) -> None:
+        """The conversation's session is of no use any more: forget it and make another."""
         gone = self.session_id
 
         def forget(connection: Connection) -> bool:
             runs.forget_session(connection, self.claim.dispatch.conversation, gone)
-            return runs.move_run(
-                connection, self.claim, RunStatus.SENDING, RunStatus.CREATING, session_id=None, message_id=None
-            )
+            before, after = RunStatus.SENDING, RunStatus.CREATING
+            if not runs.move_run(
+                connection, self.claim, before, after, session_id=None, message_id=None
+            ):
+                raise LostError
+            return True
 
-        if not await self.world.database.write(forget):
-            raise LostError
-        self.status, self.session_id = RunStatus.CREATING, ""
-        self._log.info("the session is gone; opening another", session=gone)
+        await self.world.database.write(forget)
+        self._progressed(RunStatus.CREATING)
+        self.session_id, self.inbox = "", asyncio.Queue()
+        self._log.info("the session is replaced by another", session=gone, reason=reason)
 
     async def move(self, after: RunStatus, **values: Any) -> None:
         """Change the stored status, or find out that the run was lost."""
-        if not await self.world.database.write(runs.move_run, self.claim, self.status, after, **values):
+        before = self.status
+        if not await self.world.database.write(
+            lambda connection: runs.move_run(connection, self.claim, before, after, **values)
+        ):
             raise LostError
-        self.status = after
+        self._progressed(after)
 
-    async def _follow(self) -> Turn | None:
-        following = Following(self, doubt=self.claim.attempts > 1 and self.status is RunStatus.SENDING)
-        return await following.until_end()
+    def _progressed(self, status: RunStatus) -> None:
+        self.status, self.doubt, self._attempts = status, False, 0
+
+    async def reread(self, turn: Turn, *, idle: bool = False) -> None:
+        """Read the session's whole history into the turn. Raises ServiceError."""
+        turn.read_history(await self.world.service.list_events(self.session_id), idle=idle)
 
     # Results --------------------------------------------------------------------------------------------------------
 
-    async def want(self, result: Result, *, tool_use_id: str | None) -> None:
+    async def want(self, result: Result, *, tool_use_id: str) -> None:
         """Store a wanted result and announce it."""
-        new = await self.world.database.write(want_result, result, tool_use_id=tool_use_id)
+
+        def store(connection: Connection) -> bool:
+            if not runs.note_run(connection, self.claim):
+                raise LostError
+            return want_result(connection, result, tool_use_id=tool_use_id)
+
+        new = await self.world.database.write(store)
         self.slots[result.slot] = result.output
         if new:
             self._announce(result)
-        self._watch(self.claim.run_id, True)  # noqa: FBT003 - a switch
+
+    async def answered(self, settled: Settled) -> None:
+        """Note that the agent was told of a result. Only for people who look: the session's history decides."""
+        self._settled[settled.slot] = settled
+
+        def store(connection: Connection) -> None:
+            if runs.note_run(connection, self.claim):
+                mark_answered(connection, settled.id)
+
+        try:
+            await self.world.database.write(store)
+        except StorageUnavailableError:
+            self._log.warning("an answer was given but not noted; the history tells it", result=settled.id)
+
+    def expect_results(self, *, expected: bool) -> None:
+        """Have the worker hand over settled results, or not any more."""
+        if expected != self._expecting:
+            self._expecting = expected
+            self._watch(self.claim.run_id, expected)
 
     def _announce(self, result: Result) -> None:
         body = result.model_dump_json().encode()
@@ -140,85 +233,134 @@ class RunExecution:
 
     # Ending ---------------------------------------------------------------------------------------------------------
 
-    async def _end_with(self, turn: Turn, status: RunStatus, error: str | None) -> None:
+    async def _fail(self, error: str) -> None:
+        """End the run for a reason outside its turn. What the session may still be doing is interrupted."""
+        if self.status in AT_WORK:
+            try:
+                await self.world.service.interrupt(self.session_id)
+            except ServiceError as failure:
+                self._log.warning("the session was not interrupted; the upkeep will", reason=str(failure))
+        await self._end_with(Turn(None), error=error)
+
+    async def _end_with(self, turn: Turn, *, error: str | None = None) -> None:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
+        posted = any(result.status is ResultStatus.POSTED for result in self._settled.values())
+        status, reason = outcome_of(turn, self.stop_reason, posted=posted)
+        if error is not None:
+            status, reason = RunStatus.FAILED, error
         usage = turn.usage
-        if usage is None and self.session_id:
-            usage = await self._usage()
+        if cost_cents(usage) is None and self.session_id and self.message_id is not None:
+            usage = await self._usage() or usage
         total = cost_cents(usage)
-        text = turn.last_text
-        if status is not RunStatus.SUCCEEDED:
-            text = failure_text(status, error, self.claim.run_id, last_text=turn.last_text)
-        elif any(output == "comment" for slot, output in self.slots.items() if slot != FINAL_SLOT):
-            text = None  # the agent answered by its own comment; its closing words would only repeat it
-        wanted = None
-        told = dispatch.report == "origin" or (dispatch.report == "failures" and status is not RunStatus.SUCCEEDED)
-        if text and told and self.world.can_report(dispatch.event.connection):
-            wanted = final_result(dispatch, self.claim.run_id, text)
+        wanted = self._closing_words(turn, status, reason)
+        useless = turn.ending is Ending.GONE or turn.repository_error is not None
 
-        def store(connection: Connection) -> bool:
+        def store(connection: Connection) -> None:
             cost = None
             if total is not None:
                 cost = runs.charge_conversation(connection, dispatch.conversation, total)
-            moved = runs.move_run(
+            if not runs.move_run(
                 connection,
                 self.claim,
                 self.status,
                 RunStatus.REPORTING,
                 outcome=status.value,
-                error=error,
+                error=reason,
+                stop_reason=self.stop_reason,
                 final_text=turn.last_text,
                 usage=runs.usage_json(usage) if usage is not None else None,
                 cost_cents=cost,
-            )
-            if moved and wanted is not None:
-                want_result(connection, wanted, tool_use_id=None)
-            if not moved:
+            ):
                 raise LostError
-            return True
+            if wanted is not None:
+                want_result(connection, wanted, tool_use_id=None)
+            if useless:
+                runs.forget_session(connection, dispatch.conversation, self.session_id)
 
         await self.world.database.write(store)
+        self._progressed(RunStatus.REPORTING)
         if wanted is not None:
             self.slots[FINAL_SLOT] = wanted.output
             self._announce(wanted)
-        self.claim.row.update(outcome=status.value, error=error)
-        self.status = RunStatus.REPORTING
-        self._log.info("session ended its turn", outcome=status.value, error=error, cost_cents=total)
+        self.claim.row.update(outcome=status.value, error=reason)
+        self._log.info("session ended its turn", outcome=status.value, error=reason, cost_cents=total)
+
+    def _closing_words(self, turn: Turn, status: RunStatus, error: str | None) -> Result | None:
+        """What the origin is told, where it is to be told anything."""
+        dispatch = self.claim.dispatch
+        failed = status is not RunStatus.SUCCEEDED
+        if dispatch.report == "none" or (dispatch.report == "failures" and not failed):
+            return None
+        if not self.world.can_report(dispatch.event.connection):
+            return None
+        text = turn.last_text
+        if failed:
+            text = failure_text(status, error, self.claim.run_id, last_text=turn.last_text)
+        elif self._spoke_at_origin():
+            return None  # the agent answered by its own comment; its closing words would only repeat it
+        return final_result(dispatch, self.claim.run_id, text) if text else None
+
+    def _spoke_at_origin(self) -> bool:
+        speaking = {
+            grant.name
+            for grant in self.claim.dispatch.grants
+            if grant.output == "comment" and grant.connection is None
+        }
+        return any(
+            slot.partition(":")[0] in speaking
+            for slot, result in self._settled.items()
+            if result.status is ResultStatus.POSTED
+        )
 
     async def _usage(self) -> dict[str, Any] | None:
         try:
             session = await self.world.service.retrieve_session(self.session_id)
         except ServiceError:
             return None
-        return session.usage.model_dump(mode="json", exclude_none=True) if session.usage else None
+        return plain_usage(getattr(session, "usage", None)) or None
 
     async def _finish(self) -> None:
         """Wait until everything the run wanted posted is settled, then close the books."""
-        if self.claim.row.get("outcome") is None:
-            msg = f"run {self.claim.run_id} is reporting without an outcome"
-            raise RuntimeError(msg)
-        outcome = RunStatus(self.claim.row["outcome"])
+        outcome = RunStatus(self.claim.row.get("outcome") or RunStatus.FAILED)
         error: str | None = self.claim.row.get("error")
-        settled: dict[str, Settled] = {}
-        while set(self.slots) - set(settled):
-            self._watch(self.claim.run_id, True)  # noqa: FBT003 - a switch
+        self._expecting = False
+        while set(self.slots) - set(self._settled):
+            self.expect_results(expected=True)
             kind, payload = await self.inbox.get()
             if kind == "results":
-                settled |= {result.slot: result for result in payload}
-        final = settled.get(FINAL_SLOT)
+                self._settled |= {result.slot: result for result in payload}
+        final = self._settled.get(FINAL_SLOT)
         if final is not None and final.status is ResultStatus.REFUSED and outcome is RunStatus.SUCCEEDED:
             outcome, error = RunStatus.FAILED, f"the answer could not be posted: {final.error}"
         await self.move(outcome, error=error)
-        self._watch(self.claim.run_id, False)  # noqa: FBT003 - a switch
         self._log.info("run ended", outcome=outcome.value, error=error)
 
-    async def _give_back(self, reason: str, *, delay: float) -> None:
-        self._log.warning("the run is given back for later", reason=reason, delay=delay, attempts=self.claim.attempts)
+    def _given_up(self) -> str:
+        last = self.claim.row.get("error") or "its runner died each time"
+        return f"given up after {self._attempts - 1} attempts; the last: {last}"
+
+    async def _give_back(self, error: Exception) -> None:
+        timing = self.world.timing
+        wait = getattr(error, "retry_after", None)
+        if wait is None:
+            wait = timing.give_back * 2.0 ** min(10, max(0, self._attempts - 1))
+        delay = min(timing.max_give_back, wait)
+        self._log.warning(
+            "the run is given back for later", reason=str(error), delay=delay, attempts=self._attempts
+        )
+        claim = replace(self.claim, attempts=self._attempts)
+
+        def release(connection: Connection) -> None:
+            if runs.note_run(connection, claim, error=str(error)[:500]):
+                runs.release_run(connection, claim, delay=delay, count_attempt=True)
+
         try:
-            await self.world.database.write(runs.release_run, self.claim, delay=delay, count_attempt=True)
+            await self.world.database.write(release)
         except StorageUnavailableError:
             pass  # the lease runs out by itself
+
+    # For those who send -------------------------------------------------------------------------------------------
 
     def mark(self) -> str:
         """The line that finds this run's message in a session."""
@@ -228,13 +370,7 @@ class RunExecution:
         """The work."""
         return work_message(self.claim.dispatch, self.claim.run_id)
 
-    def deadline(self) -> float:
-        """Monotonic time at which the run is interrupted."""
-        started = self.claim.row.get("started_at")
+    def seconds_left(self) -> float:
+        """Until the run is interrupted for having taken too long. Negative when it has."""
         limit = self.claim.dispatch.limits.timeout_seconds
-        if started is None:
-            return time.monotonic() + limit
-        return time.monotonic() + max(0.0, float(started) + limit - time.time())
-
-
-__all__ = ["BusyError", "LostError", "RunExecution"]
+        return limit if self.started_at is None else self.started_at + limit - time.time()

@@ -7,87 +7,110 @@ metadata; it is created empty; and only the owner whose fence still holds record
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from runner.service import RUN_KEY, BusyError, RefusedError, Service, UncertainError
+from runner.errors import BusyError, RefusedError, ServiceError, UncertainError
+from runner.service import RUN_KEY
 from runner.world import World
 from schemas.dispatch import Dispatch, Grant
 from storage.runs import Claim
 
+if TYPE_CHECKING:
+    from runner.execution import RunExecution
+
 log = structlog.get_logger(__name__)
 
-SETTLE_SECONDS: Final = 2.0
-"""How long a session that was just created may be missing from the list: looked for again after this."""
-TRIES: Final = 6
-FIRST_DELAY: Final = 1.0
-MAX_DELAY: Final = 60.0
 TITLE_LIMIT: Final = 80
 METADATA_LIMIT: Final = 512
 MAX_SCHEMA_DEPTH: Final = 32
 
 
-async def open_session(world: World, claim: Claim, *, doubt: bool) -> tuple[str, dict[str, Any]]:
+async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str, Any]]:
     """Find or create the run's session. Return its id and what to record about it.
 
-    `doubt`: an earlier attempt may have created it. Raises ServiceError, UnknownDefinitionError, MountError.
+    `doubt`: an earlier attempt may have created it. Raises ServiceError, UnknownDefinitionError, MountError, and
+    StopWantedError while nothing is lost by stopping.
     """
+    world, claim, timing = run.world, run.claim, run.world.timing
     dispatch = claim.dispatch
-    agent = await world.catalogue.agent(dispatch.agent)
-    environment = await world.catalogue.environment(dispatch.environment)
-    facts = {"agent_id": agent.remote_id, "agent_version": agent.version, "environment_id": environment.remote_id}
-    since = float(claim.row["intent_at"] or claim.row["created_at"])
-    delay = FIRST_DELAY
-    for attempt in range(1, TRIES + 1):
+    delay = timing.first_delay
+    checked = False
+    last: ServiceError = BusyError("the service was not asked")
+    for attempt in range(1, timing.tries + 1):
+        creating = False
         try:
+            agent = await world.catalogue.agent(dispatch.agent)
+            environment = await world.catalogue.environment(dispatch.environment)
+            facts = {
+                "agent_id": agent.remote_id,
+                "agent_version": agent.version,
+                "environment_id": environment.remote_id,
+            }
             if doubt:
-                found = await _look(world.service, claim, agent_id=agent.remote_id, since=since)
+                found = await _look(run)
                 if found is not None:
                     return found, facts
             params = await session_params(world, claim, agent=agent.remote_id, version=agent.version or 1)
+            await run.unless_stopped(world.service.allow("creates"))
+            creating = True
             session = await world.service.create_session({**params, "environment_id": environment.remote_id})
         except UncertainError as error:
-            doubt = True
-            log.warning("a session may have been created", run=claim.run_id, reason=str(error), attempt=attempt)
-            wait = delay
+            doubt = doubt or creating
+            log.warning(
+                "a call may have succeeded or not", run=claim.run_id, reason=str(error), attempt=attempt
+            )
+            last, wait = error, delay
         except BusyError as error:
             log.info("the service is busy", run=claim.run_id, reason=str(error), attempt=attempt)
-            wait = min(error.retry_after, MAX_DELAY) if error.retry_after is not None else delay
+            last, wait = error, error.retry_after if error.retry_after is not None else delay
+        except RefusedError as error:
+            if checked or error.unauthorised:
+                raise
+            checked = True
+            if not await world.catalogue.forget_what_is_gone(
+                agent=dispatch.agent, environment=dispatch.environment
+            ):
+                raise
+            continue
         else:
             return session.id, facts
-        await asyncio.sleep(wait)
-        delay = min(MAX_DELAY, delay * 2)
-    msg = f"no session after {TRIES} tries; trying again later"
-    raise BusyError(msg, retry_after=MAX_DELAY)
+        if wait > timing.longest_wait:
+            break
+        await run.unless_stopped(asyncio.sleep(wait))
+        delay = min(timing.max_delay, delay * 2)
+    msg = f"no session yet: {last}"
+    raise BusyError(msg, retry_after=last.retry_after if isinstance(last, BusyError) else None)
 
 
-async def _look(service: Service, claim: Claim, *, agent_id: str, since: float) -> str | None:
-    """The session of an earlier attempt. Looks twice, because a fresh session may not be listed at once."""
-    for pause in (0.0, SETTLE_SECONDS):
+async def _look(run: RunExecution) -> str | None:
+    """The session of an earlier attempt. Looks more than once, because a fresh one may not be listed at once."""
+    claim = run.claim
+    since = float(claim.row.get("intent_at") or claim.row["created_at"])
+    for pause in run.world.timing.settle:
         await asyncio.sleep(pause)
-        sessions = await service.find_sessions(claim.run_id, agent_id=agent_id, since=since)
-        usable = [session for session in sessions if session.archived_at is None and session.status != "terminated"]
+        usable = await run.world.search.usable(claim.run_id, since=since)
         if usable:
             for spare in usable[1:]:
-                await archive_quietly(service, spare.id)
+                await _archive_quietly(run.world, spare.id)
             log.info("found the session of an earlier attempt", run=claim.run_id, session=usable[0].id)
             return usable[0].id
     return None
 
 
-async def archive_quietly(service: Service, session_id: str) -> None:
-    """Archive a session nobody will use. A failure is left to the sweep."""
+async def _archive_quietly(world: World, session_id: str) -> None:
+    """Archive a session nobody will use. A failure is left to the upkeep."""
     try:
-        await service.archive_session(session_id)
-    except (RefusedError, BusyError, UncertainError) as error:
+        await world.service.archive_session(session_id)
+    except ServiceError as error:
         log.warning("a spare session was not archived", session=session_id, reason=str(error))
 
 
 async def session_params(world: World, claim: Claim, *, agent: str, version: int) -> dict[str, Any]:
     """Create parameters: a pinned agent with the rule's outputs as tools, metadata that joins it to the run, no work."""
     dispatch = claim.dispatch
-    definition = world.catalogue.definitions.agents[dispatch.agent]
+    definition = world.catalogue.definition("agent", dispatch.agent)
     pinned: dict[str, Any] = {"type": "agent", "id": agent, "version": version}
     if dispatch.grants:
         tools = [*definition.get("tools", []), *(custom_tool(grant) for grant in dispatch.grants)]

@@ -10,6 +10,9 @@ from schemas.result import Origin, Result
 from storage.tables import RunStatus
 
 FINAL_SLOT: Final = "final"
+TIMEOUT: Final = "timeout"
+REPOSITORY: Final = "repository"
+"""Reasons of the runner itself to stop a session; any other is a person's."""
 
 _WORDS: Final = {
     RunStatus.FAILED: "could not finish this",
@@ -64,17 +67,20 @@ def final_result(dispatch: Dispatch, run_id: str, text: str) -> Result:
     )
 
 
-def outcome_of(turn: Turn, stop_reason: str | None) -> tuple[RunStatus, str | None]:
-    """How a run ends, and why where it is not success."""
-    if stop_reason == "timeout":
-        return RunStatus.TIMED_OUT, "the run reached its time limit and was interrupted"
-    if stop_reason == "cancelled":
-        return RunStatus.CANCELLED, "stopped by a person"
-    if stop_reason == "repository":
-        return RunStatus.FAILED, f"the repository could not be mounted: {turn.repository_error or 'no detail given'}"
-    if turn.ending is Ending.DONE:
-        return RunStatus.SUCCEEDED, None
-    return RunStatus.FAILED, turn.detail or f"the session ended as {turn.ending or 'unknown'}"
+def outcome_of(turn: Turn, stop_reason: str | None, *, posted: bool) -> tuple[RunStatus, str | None]:
+    """How a run ends, and why where it is not success. `posted`: something that the agent asked for was published."""
+    if stop_reason is None:
+        if turn.ending is Ending.DONE or (turn.ending is Ending.SILENT and posted):
+            return RunStatus.SUCCEEDED, None
+        return RunStatus.FAILED, turn.detail or f"the session ended as {turn.ending or 'unknown'}"
+    deaf = f" ({turn.detail})" if turn.ending is Ending.UNKNOWN and turn.detail else ""
+    if stop_reason == TIMEOUT:
+        return RunStatus.TIMED_OUT, f"the run reached its time limit and was interrupted{deaf}"
+    if stop_reason == REPOSITORY:
+        why = turn.repository_error or "no detail given"
+        return RunStatus.FAILED, f"the repository could not be mounted: {why}{deaf}"
+    who = "stopped by a person" if stop_reason == "cancelled" else f"stopped: {stop_reason}"
+    return RunStatus.CANCELLED, f"{who}{deaf}"
 
 
 def failure_text(status: RunStatus, error: str | None, run_id: str, *, last_text: str | None) -> str:

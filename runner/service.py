@@ -7,101 +7,91 @@ retries here. This module decides nothing about runs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, cast
 
 import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.types.beta import BetaManagedAgentsSession
 
-from runner.permits import Permits
-
-T = TypeVar("T")
+from runner.errors import BusyError, RefusedError, ServiceError, UncertainError, sort_error
+from runner.permits import Permit, Permits
 
 CALL_SECONDS: Final = 60.0
-STREAM_READ_SECONDS: Final = 120.0
-"""Silence after which a stream is taken for dead. Heartbeats come more often; a false alarm costs one reconnect."""
+CONNECT_SECONDS: Final = 10.0
+KEEPALIVE_CONNECTIONS: Final = 50
 CLOCK_SKEW_SECONDS: Final = 120.0
 LIST_LIMIT: Final = 100
 RUN_KEY: Final = "triggerhub_run"
 """Metadata key that joins a session to its run. Changing it breaks the finding of sessions after a crash."""
-
-
-class ServiceError(Exception):
-    """Base. The text is safe to store and to show."""
-
-
-class RefusedError(ServiceError):
-    """Permanent: the request will never be accepted."""
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-    @property
-    def gone(self) -> bool:
-        """The session is archived, deleted or never was: only a replacement helps."""
-        text = str(self).lower()
-        return self.status == httpx2.codes.NOT_FOUND or (
-            self.status == httpx2.codes.BAD_REQUEST and ("archived" in text or "does not exist" in text or "terminated" in text)
-        )
-
-    @property
-    def blocked(self) -> bool:
-        """The session waits for tool results: a message is not accepted before an interrupt."""
-        return self.status == httpx2.codes.BAD_REQUEST and "waiting on responses" in str(self).lower()
-
-    @property
-    def over_budget(self) -> bool:
-        """The session stands at its cap."""
-        return self.status == httpx2.codes.BAD_REQUEST and "budget" in str(self).lower()
-
-
-class BusyError(ServiceError):
-    """Nothing was done; come back later."""
-
-    def __init__(self, message: str, *, retry_after: float | None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
-
-class UncertainError(ServiceError):
-    """It may have been done or not: look before doing it again."""
+RUNNING: Final = ("running", "rescheduling")
+"""Session statuses in which it works, or will by itself."""
 
 
 class Service:
-    """One client for all runs of a process."""
+    """One client for all runs of a process. Every method raises ServiceError."""
 
     def __init__(self, client: AsyncAnthropic, permits: Permits) -> None:
         self._client = client
         self._permits = permits
 
+    async def allow(self, permit: Permit) -> None:
+        """Wait until one call of this kind is within the limits. Every method but `create_session` does so itself."""
+        await self._permits.take(permit)
+
     # Agents and environments ----------------------------------------------------------------------------------------
 
     async def create_agent(self, params: Mapping[str, Any]) -> Any:
-        return await self._create("create an agent", lambda: self._client.beta.agents.create(**params))
+        """Create an agent. UncertainError: it may exist all the same."""
+        await self.allow("creates")
+        return await self._call("create an agent", lambda: self._client.beta.agents.create(**params))
 
     async def update_agent(self, agent_id: str, params: Mapping[str, Any]) -> Any:
-        return await self._call("update an agent", lambda: self._client.beta.agents.update(agent_id, **params))
+        """Change an agent; it gets a new version where that changes anything."""
+        return await self._call(
+            "update an agent", lambda: self._client.beta.agents.update(agent_id, **params)
+        )
 
-    async def archive_agent(self, agent_id: str) -> Any:
-        return await self._call("archive an agent", lambda: self._client.beta.agents.archive(agent_id))
+    async def retrieve_agent(self, agent_id: str) -> Any:
+        """The agent's newest version."""
+        await self.allow("reads")
+        return await self._call("read an agent", lambda: self._client.beta.agents.retrieve(agent_id))
+
+    async def archive_agent(self, agent_id: str) -> None:
+        """Archive an agent, for good."""
+        await self._call("archive an agent", lambda: self._client.beta.agents.archive(agent_id))
 
     async def list_agents(self) -> list[Any]:
-        return await self._pages("list agents", lambda page: self._client.beta.agents.list(limit=LIST_LIMIT, **page))
+        """All agents of the workspace that are not archived."""
+        return await self._pages(
+            "list agents", lambda page: self._client.beta.agents.list(limit=LIST_LIMIT, **page)
+        )
 
     async def create_environment(self, params: Mapping[str, Any]) -> Any:
-        return await self._create("create an environment", lambda: self._client.beta.environments.create(**params))
+        """Create an environment. UncertainError: it may exist all the same, or its name is taken (409)."""
+        await self.allow("creates")
+        return await self._call(
+            "create an environment", lambda: self._client.beta.environments.create(**params)
+        )
 
     async def update_environment(self, environment_id: str, params: Mapping[str, Any]) -> Any:
+        """Change an environment."""
         return await self._call(
             "update an environment", lambda: self._client.beta.environments.update(environment_id, **params)
         )
 
+    async def retrieve_environment(self, environment_id: str) -> Any:
+        """The environment."""
+        await self.allow("reads")
+        return await self._call(
+            "read an environment", lambda: self._client.beta.environments.retrieve(environment_id)
+        )
+
     async def list_environments(self) -> list[Any]:
+        """All environments of the workspace that are not archived."""
         return await self._pages(
             "list environments", lambda page: self._client.beta.environments.list(limit=LIST_LIMIT, **page)
         )
@@ -109,60 +99,75 @@ class Service:
     # Sessions -------------------------------------------------------------------------------------------------------
 
     async def create_session(self, params: Mapping[str, Any]) -> BetaManagedAgentsSession:
-        """Create one session, empty. Raises UncertainError when it may exist all the same."""
-        return await self._create("create a session", lambda: self._client.beta.sessions.create(**params))
+        """Create one session, empty. UncertainError: it may exist all the same.
 
-    async def find_sessions(self, run_id: str, *, agent_id: str, since: float) -> list[BetaManagedAgentsSession]:
-        """Sessions that carry this run in their metadata, the oldest first. `since`: seconds since the epoch."""
-        earliest = datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
-        sessions = await self._pages(
-            "list sessions",
-            lambda page: self._client.beta.sessions.list(
-                agent_id=agent_id,
-                created_at_gte=earliest,
-                order="asc",
-                include_archived=True,
-                limit=LIST_LIMIT,
-                **page,
-            ),
-        )
-        return [session for session in sessions if (session.metadata or {}).get(RUN_KEY) == run_id]
+        The caller has waited for its permit with `allow("creates")`, and may have been stopped while waiting.
+        """
+        session = await self._call("create a session", lambda: self._client.beta.sessions.create(**params))
+        return cast("BetaManagedAgentsSession", session)
 
-    async def recent_sessions(self, *, since: float) -> list[BetaManagedAgentsSession]:
-        """All sessions of the workspace since then that are not archived; those of others are among them."""
+    async def sessions_since(
+        self, since: float, *, archived: bool = False, statuses: Sequence[str] = ()
+    ) -> list[BetaManagedAgentsSession]:
+        """The workspace's sessions made at `since` (seconds since the epoch) or later, the oldest first.
+
+        Sessions of other programs are among them. `statuses`: only those in one of these.
+        """
+        query: dict[str, Any] = {"statuses": list(statuses)} if statuses else {}
+        if archived:
+            query["include_archived"] = True
+        earliest = datetime.fromtimestamp(max(0.0, since - CLOCK_SKEW_SECONDS), UTC)
         return await self._pages(
             "list sessions",
             lambda page: self._client.beta.sessions.list(
-                created_at_gte=datetime.fromtimestamp(since, UTC), order="asc", limit=LIST_LIMIT, **page
+                created_at_gte=earliest, order="asc", limit=LIST_LIMIT, **query, **page
             ),
         )
 
     async def retrieve_session(self, session_id: str) -> BetaManagedAgentsSession:
-        await self._permits.take("reads")
-        return await self._call("read a session", lambda: self._client.beta.sessions.retrieve(session_id))
+        """Status, usage, budget and resources of a session."""
+        await self.allow("reads")
+        session = await self._call("read a session", lambda: self._client.beta.sessions.retrieve(session_id))
+        return cast("BetaManagedAgentsSession", session)
 
     async def archive_session(self, session_id: str) -> None:
+        """Make a session read-only, for good. Refused while it runs."""
         await self._call("archive a session", lambda: self._client.beta.sessions.archive(session_id))
 
-    async def set_budget(self, session_id: str, cents: int) -> None:
-        """Raise the session's cap to this many cents in all."""
-        budget = {"type": "limit", "max_list_cost": {"amount": str(cents), "currency": "USD"}}
+    async def set_budget(self, session_id: str, cents: int | None) -> None:
+        """Set the session's cap to this many cents in all; None removes it."""
+        cap: Any = None
+        if cents is not None:
+            cap = {"type": "limit", "max_list_cost": {"amount": str(cents), "currency": "USD"}}
         await self._call(
-            "raise a session's budget",
-            lambda: self._client.beta.sessions.update(session_id, budget=budget),  # type: ignore[arg-type]  # a TypedDict
+            "change a session's budget", lambda: self._client.beta.sessions.update(session_id, budget=cap)
+        )
+
+    async def rotate_token(self, session_id: str, resource_id: str, token: str) -> None:
+        """Give a mounted repository a fresh token (managed-agents reference §1.9)."""
+        await self._call(
+            "replace a repository's token",
+            lambda: self._client.beta.sessions.resources.update(
+                resource_id, session_id=session_id, authorization_token=token
+            ),
         )
 
     # Events ---------------------------------------------------------------------------------------------------------
 
     async def send(self, session_id: str, events: Iterable[Mapping[str, Any]]) -> list[Any]:
-        """Send events; return the echoes, which carry the server's ids."""
+        """Send events; return the echoes, which carry the server's ids. UncertainError: they may have arrived."""
+        body: Any = list(events)
         sent = await self._call(
             "send events to a session",
-            lambda: self._client.beta.sessions.events.send(session_id, events=list(events)),  # type: ignore[arg-type]
+            lambda: self._client.beta.sessions.events.send(session_id, events=body),
         )
-        return list(sent.data or [])
+        return list(getattr(sent, "data", None) or [])
 
-    async def list_events(self, session_id: str, *, types: Sequence[str] | None = None) -> list[Any]:
+    async def interrupt(self, session_id: str) -> None:
+        """Ask a session to stop. It does nothing to one that is idle."""
+        await self.send(session_id, [{"type": "user.interrupt"}])
+
+    async def list_events(self, session_id: str, *, types: Sequence[str] = ()) -> list[Any]:
         """The whole history, oldest first. Raises rather than returning a part of it."""
         query: dict[str, Any] = {"types": list(types)} if types else {}
         return await self._pages(
@@ -171,10 +176,14 @@ class Service:
         )
 
     @asynccontextmanager
-    async def stream(self, session_id: str) -> AsyncIterator[AsyncStream[Any]]:
-        """Events from now on. What happened before is only in `list_events`. Raises ServiceError for a bad start."""
-        await self._permits.take("reads")
-        timeout = httpx2.Timeout(STREAM_READ_SECONDS, connect=10.0)
+    async def stream(self, session_id: str, *, silence: float) -> AsyncIterator[AsyncStream[Any]]:
+        """Events from now on. What happened before is only in `list_events`.
+
+        `silence`: seconds without a byte after which it is taken for dead. Raises ServiceError for a bad start;
+        iterating raises `anthropic.APIError`, `httpx2.HTTPError` or ValueError.
+        """
+        await self.allow("reads")
+        timeout = httpx2.Timeout(silence, connect=CONNECT_SECONDS)
         stream = await self._call(
             "open a session's stream",
             lambda: self._client.beta.sessions.events.stream(session_id, timeout=timeout),
@@ -186,64 +195,70 @@ class Service:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _create(self, what: str, call: Any) -> Any:
-        await self._permits.take("creates")
-        return await self._call(what, call)
-
-    async def _pages(self, what: str, request: Any) -> list[Any]:
+    async def _pages(self, what: str, request: Callable[[dict[str, str]], Any]) -> list[Any]:
         found: list[Any] = []
         page: dict[str, str] = {}
         while True:
-            await self._permits.take("reads")
+            await self.allow("reads")
             result = await self._call(what, lambda page=page: request(page))
-            found.extend(result.data or [])
-            if not result.next_page:
+            found.extend(getattr(result, "data", None) or [])
+            following = getattr(result, "next_page", None)
+            if not following:
                 return found
-            page = {"page": result.next_page}
+            page = {"page": following}
 
-    async def _call(self, what: str, call: Any) -> Any:
-        awaitable: Awaitable[Any] = call()
+    async def _call(self, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            awaitable = call()
+        except TypeError as error:
+            # A field of the configuration that this SDK does not know.
+            raise RefusedError(f"{what}: {error}"[:300], status=httpx2.codes.BAD_REQUEST) from None
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                return await awaitable
-        except (anthropic.APIError, httpx2.HTTPError, TimeoutError) as error:
+                answer = await awaitable
+        except (anthropic.APIError, httpx2.HTTPError, TimeoutError, ValueError) as error:
             raise sort_error(what, error) from None
+        if isinstance(answer, str):  # what the SDK makes of a 200 that is not JSON
+            raise UncertainError(f"{what}: the answer is not JSON")
+        return answer
+
+
+def run_of(session: BetaManagedAgentsSession) -> str | None:
+    """The run that made a session, where triggerhub made it."""
+    return (getattr(session, "metadata", None) or {}).get(RUN_KEY)
+
+
+def is_over(session: BetaManagedAgentsSession) -> bool:
+    """True where a session takes no work any more."""
+    return (
+        getattr(session, "archived_at", None) is not None or getattr(session, "status", None) == "terminated"
+    )
 
 
 def make_client(*, api_key: str, base_url: str | None, max_connections: int) -> AsyncAnthropic:
     """A client without retries. `api_key` is explicit, so that no other credential on the machine is picked up."""
-    limits = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=50)
+    limits = httpx2.Limits(
+        max_connections=max_connections, max_keepalive_connections=min(max_connections, KEEPALIVE_CONNECTIONS)
+    )
+    timeout = httpx2.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS)
     return AsyncAnthropic(
         api_key=api_key,
         base_url=base_url,
         max_retries=0,
-        http_client=httpx2.AsyncClient(limits=limits, timeout=httpx2.Timeout(60.0, connect=10.0, pool=60.0)),
+        http_client=httpx2.AsyncClient(limits=limits, timeout=timeout),
     )
 
 
-def sort_error(what: str, error: BaseException) -> ServiceError:
-    """Which of the three it is (managed-agents reference §2 and §4)."""
-    if isinstance(error, anthropic.APIStatusError):
-        status = error.status_code
-        detail = getattr(error, "api_message", None) or str(error)
-        text = f"{what}: {status} {detail}"[:500]
-        if status == httpx2.codes.TOO_MANY_REQUESTS or (status == 529):  # noqa: PLR2004 - the service's "overloaded"
-            return BusyError(text, retry_after=_retry_after(error.response.headers.get("retry-after")))
-        if status in {408, 409} or status >= httpx2.codes.INTERNAL_SERVER_ERROR or status < httpx2.codes.BAD_REQUEST:
-            return UncertainError(text)
-        return RefusedError(text, status=status)
-    if isinstance(error, anthropic.APIConnectionError):
-        cause = error.__cause__
-        if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
-            return BusyError(f"{what}: no connection ({type(cause).__name__})", retry_after=None)
-        return UncertainError(f"{what}: the answer was lost ({type(cause or error).__name__})")
-    if isinstance(error, httpx2.HTTPError | TimeoutError):
-        return UncertainError(f"{what}: the answer was lost ({type(error).__name__})")
-    return UncertainError(f"{what}: {type(error).__name__}")
-
-
-def _retry_after(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
-        return None
+__all__ = [
+    "RUNNING",
+    "RUN_KEY",
+    "BusyError",
+    "RefusedError",
+    "Service",
+    "ServiceError",
+    "UncertainError",
+    "is_over",
+    "make_client",
+    "run_of",
+    "sort_error",
+]

@@ -1,7 +1,8 @@
 """One turn of a session as its events tell it: what is pending, what was said, how it ended. Pure; no input or output.
 
 Events arrive from the history and from the stream, some of them twice (the echo of a queued message comes with and
-without `processed_at`). Types are compared as strings, because the SDK gives unknown ones the first class of its union.
+without `processed_at`). Types are compared as strings, because the SDK gives unknown ones the first class of its
+union; fields are read with care, because it does not check that they are there.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ class Ending(StrEnum):
     DONE = "done"
     """end_turn, with something to show."""
     SILENT = "silent"
-    """end_turn without a message and without a result: nobody would ever hear of it."""
+    """end_turn without a message: unless something was posted, nobody would ever hear of it."""
     EXHAUSTED = "exhausted"
     """The service gave up after retries, or a terminal error was reported."""
     BUDGET = "budget"
     """The session stands at its spending cap."""
     REFUSED = "refused"
     """The model refused."""
+    INTERRUPTED = "interrupted"
+    """An interrupt ended it: ours where the run has a stop reason, otherwise somebody else's."""
     GONE = "gone"
     """The session was terminated or deleted."""
     UNKNOWN = "unknown"
-    """A stop reason this version does not know: ended, and needs a person's attention."""
+    """It ended in a way this version does not know, and needs a person's attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A custom tool call that waits for an answer. `id` is the event id."""
+    """A custom tool call. `id` is the event id."""
 
     id: str
     name: str
@@ -48,117 +51,172 @@ class Turn:
 
     message_id: str | None
     started: bool = False
-    """The message was taken up: an idle seen before that belongs to an earlier turn."""
-    calls: dict[str, ToolCall] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
-    confirmations: dict[str, str] = field(default_factory=dict)
-    """Tool uses that ask for a permission: event id → tool name."""
+    """The message was taken up. Whatever was seen before that belongs to an earlier turn."""
     last_text: str | None = None
     error: str | None = None
     """The last error that was not followed by a running session."""
     error_final: bool = False
     repository_error: str | None = None
+    """Wherever in the session it happened: without its repository the session is of no use to its run."""
     ending: Ending | None = None
     detail: str | None = None
-    incomplete: bool = False
-    """The session waits for answers to calls this turn has not seen: the history must be read again."""
     usage: dict[str, Any] | None = None
+    reread: bool = False
+    """Something was missed: the history must be read (again)."""
+    answered: set[str] = field(default_factory=set)
+    interrupted: bool = False
+    _calls: dict[str, ToolCall] = field(default_factory=dict)
+    _asks: dict[str, str] = field(default_factory=dict)
+    """Tool uses that ask for a permission: event id → tool name."""
+    _own: set[str] = field(default_factory=set)
+    """Tool uses of this turn."""
+    _blocking: set[str] = field(default_factory=set)
+    """Tool uses that the session says it waits for; only a window of them (managed-agents reference §1.7)."""
+    _known: set[str] = field(default_factory=set)
     _seen: set[str] = field(default_factory=set)
+    _gone: str | None = None
 
     @property
     def pending(self) -> list[ToolCall]:
-        """Calls without an answer, in order."""
-        return [call for id_, call in self.calls.items() if id_ not in self.answered]
+        """Calls without an answer, in order: this turn's, and those of an earlier one that block the session."""
+        return [call for id_, call in self._calls.items() if self._open(id_)]
 
-    def read_history(self, events: Iterable[Any]) -> None:
-        """Apply a whole history, oldest first. Only what follows this turn's message counts as this turn's."""
+    @property
+    def asking(self) -> list[tuple[str, str]]:
+        """(event id, tool name) of tools that wait for a permission."""
+        return [(id_, name) for id_, name in self._asks.items() if self._open(id_)]
+
+    def is_own(self, call: ToolCall) -> bool:
+        """False for a call of an earlier turn."""
+        return call.id in self._own
+
+    def read_history(self, events: Iterable[Any], *, idle: bool = False) -> None:
+        """Apply a whole history, oldest first.
+
+        `idle`: the session is known not to run. Then nothing is queued, and the message was taken up even where
+        its event does not say so.
+        """
         listed = list(events)
-        anchor = next((n for n, event in enumerate(listed) if event.id == self.message_id), None)
+        self.reread = False
+        anchor = None
         for n, event in enumerate(listed):
-            type_ = event.type
-            if type_ == "user.custom_tool_result":
-                self.answered.add(event.custom_tool_use_id)
-            elif type_ == "user.tool_confirmation":
-                self.answered.add(event.tool_use_id)
-            elif type_ == "session.usage":
-                self.usage = _plain(event.usage)
-            elif type_ in {"session.status_terminated", "session.deleted"}:
-                self._apply(event)
-            if anchor is None or n < anchor:
-                continue
-            self.apply(event)
-        self.incomplete = False
+            self._note(event)
+            if self.message_id is not None and _field(event, "id") == self.message_id:
+                anchor = n
+        if anchor is None:
+            self.reread = self.message_id is not None
+        elif idle or _field(listed[anchor], "processed_at") is not None:
+            self.started = True
+            for event in listed[anchor + 1 :]:
+                self.apply(event)
+        self._end_if_gone()
+        self._look_for_gaps()
+
+    def read_past(self, events: Iterable[Any]) -> None:
+        """Take what matters from a history that was read before the message was sent."""
+        for event in events:
+            self._note(event)
+        self._end_if_gone()
 
     def apply(self, event: Any) -> None:
-        """Apply one event of the stream or, after the anchor, of the history. Repeats are harmless."""
-        key = event.id or f"{event.type}:{getattr(event, 'processed_at', None)}"
-        repeated = key in self._seen
-        if event.type == "user.message":
+        """Apply one event of the stream or, after the message, of the history. Repeats are harmless."""
+        if self.ending is not None and self.ending is not Ending.BUDGET:
+            return  # what follows belongs to a later turn
+        self._note(event)
+        kind, id_ = _field(event, "type"), _field(event, "id")
+        if kind == "user.message":
             # Comes twice: queued without a time, then taken up with one.
-            if event.id == self.message_id and getattr(event, "processed_at", None) is not None:
+            if id_ == self.message_id and _field(event, "processed_at") is not None:
                 self.started = True
-            return
-        self._seen.add(key)
-        if repeated and not event.type.startswith("session.status_"):
-            return
-        self._apply(event)
+        elif self.started:
+            key = f"{id_ or kind}:{_field(event, 'processed_at')}"
+            if key not in self._seen or kind.startswith("session.status_"):
+                self._seen.add(key)
+                self._apply(kind, event)
+        elif kind == "session.status_idle":
+            # An earlier turn's, or the echo of our message was lost: only the history can tell.
+            self.reread = True
+        self._end_if_gone()
+        self._look_for_gaps()
 
-    def _apply(self, event: Any) -> None:  # noqa: C901, PLR0912 - one branch per event type
-        match event.type:
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _open(self, id_: str) -> bool:
+        return id_ not in self.answered and (id_ in self._own or id_ in self._blocking)
+
+    def _note(self, event: Any) -> None:
+        """What counts wherever in the session it stands."""
+        kind, id_ = _field(event, "type"), _field(event, "id")
+        match kind:
+            case "agent.custom_tool_use" if id_:
+                given = _field(event, "input")
+                arguments = dict(given) if isinstance(given, dict) else {}
+                self._calls.setdefault(id_, ToolCall(id_, str(_field(event, "name")), arguments))
+                self._known.add(id_)
+            case "agent.tool_use" | "agent.mcp_tool_use" if id_:
+                self._known.add(id_)
+                if _field(event, "evaluated_permission") == "ask":
+                    self._asks.setdefault(id_, str(_field(event, "name")))
+            case "user.custom_tool_result":
+                self.answered.add(str(_field(event, "custom_tool_use_id")))
+            case "user.tool_confirmation" | "user.tool_result":
+                self.answered.add(str(_field(event, "tool_use_id")))
+            case "session.error":
+                text = _error_text(_field(event, "error"))
+                if text.startswith("repository_"):
+                    self.repository_error = text
+            case "session.status_terminated":
+                self._gone = "the session was terminated"
+            case "session.deleted":
+                self._gone = "the session was deleted"
+            case "session.status_idle":
+                self._blocking = _waited_for(event)
+            case "session.status_running":
+                self._blocking = set()
+            case _:
+                pass
+
+    def _apply(self, kind: str, event: Any) -> None:
+        """What counts for this turn only."""
+        match kind:
             case "agent.message":
-                self.started = True
-                text = "".join(block.text for block in event.content or [] if getattr(block, "type", "") == "text")
+                text = "".join(
+                    part
+                    for block in _field(event, "content") or []
+                    if _field(block, "type") == "text" and isinstance(part := _field(block, "text"), str)
+                )
                 if text.strip():
                     self.last_text = text[:MAX_TEXT]
-            case "agent.custom_tool_use":
-                self.started = True
-                self.calls[event.id] = ToolCall(event.id, event.name, dict(event.input or {}))
-            case "agent.tool_use" | "agent.mcp_tool_use":
-                self.started = True
-                if getattr(event, "evaluated_permission", None) == "ask":
-                    self.confirmations[event.id] = event.name
-            case "user.custom_tool_result":
-                self.answered.add(event.custom_tool_use_id)
-            case "user.tool_confirmation":
-                self.answered.add(event.tool_use_id)
+            case "agent.custom_tool_use" | "agent.tool_use" | "agent.mcp_tool_use":
+                self._own.add(str(_field(event, "id")))
+            case "user.interrupt":
+                self.interrupted = self.interrupted or _field(event, "processed_at") is not None
             case "session.status_running":
-                self.started = True
-                self.ending = None
+                self.ending, self.detail = None, None
                 self.error, self.error_final = None, False
+                self.interrupted = False
             case "session.usage":
-                self.usage = _plain(event.usage)
+                self.usage = plain_usage(_field(event, "usage"))
             case "session.error":
-                self._error(event.error)
-            case "session.status_terminated" | "session.deleted":
-                self.ending, self.detail = Ending.GONE, f"the session was {event.type.rpartition('_')[2].rpartition('.')[2]}"
+                error = _field(event, "error")
+                self.error = _error_text(error)
+                self.error_final = _field(_field(error, "retry_status"), "type") in {"exhausted", "terminal"}
             case "session.status_idle":
                 self._idle(event)
             case _:
                 pass  # progress, threads, spans, and whatever the service adds later
 
-    def _error(self, error: Any) -> None:
-        kind = getattr(error, "type", "unknown_error") or "unknown_error"
-        message = f"{kind}: {getattr(error, 'message', '') or ''}"[:500]
-        retry = getattr(getattr(error, "retry_status", None), "type", None)
-        self.error = message
-        self.error_final = retry in {"exhausted", "terminal"}
-        if kind.startswith("repository_"):
-            self.repository_error = message
-
     def _idle(self, event: Any) -> None:
-        if not self.started:
-            return
-        reason = getattr(event.stop_reason, "type", None)
-        if reason == "requires_action":
-            known = set(self.calls) | set(self.confirmations)
-            wanted = set(getattr(event.stop_reason, "event_ids", None) or [])
-            self.incomplete = bool(wanted - known)
-            return
+        reason = _field(_field(event, "stop_reason"), "type")
         self.detail = None
+        if reason == "requires_action":
+            return
         if reason == "end_turn":
-            if self.error_final:
+            if self.interrupted:
+                self.ending, self.detail = Ending.INTERRUPTED, "the session was interrupted"
+            elif self.error_final:
                 self.ending, self.detail = Ending.EXHAUSTED, self.error
-            elif self.last_text or self.calls:
+            elif self.last_text:
                 self.ending = Ending.DONE
             else:
                 self.ending, self.detail = Ending.SILENT, "the agent ended its turn without a word"
@@ -167,25 +225,58 @@ class Turn:
         elif reason == "budget_reached":
             self.ending, self.detail = Ending.BUDGET, "the session reached its budget"
         elif reason == "refusal":
-            details = getattr(event, "stop_details", None)
-            category = getattr(details, "category", None) or "no category given"
-            explanation = getattr(details, "explanation", None) or ""
-            self.ending, self.detail = Ending.REFUSED, f"the model refused ({category}) {explanation}".strip()
+            details = _field(event, "stop_details")
+            category = _field(details, "category") or "no category given"
+            explanation = _field(details, "explanation") or ""
+            self.ending, self.detail = (
+                Ending.REFUSED,
+                f"the model refused ({category}) {explanation}"[:500].strip(),
+            )
         else:
-            self.ending, self.detail = Ending.UNKNOWN, f"the session stopped with the unknown reason {reason!r}"
+            self.ending = Ending.UNKNOWN
+            self.detail = f"the session stopped with the unknown reason {str(reason)[:100]!r}"
+
+    def _end_if_gone(self) -> None:
+        if self._gone is not None and self.ending is None:
+            self.ending = Ending.GONE
+            self.detail = f"{self._gone} ({self.error})" if self.error else self._gone
+
+    def _look_for_gaps(self) -> None:
+        """The session waits for calls that were never seen: they were made while nobody listened."""
+        if self._blocking - self._known - self.answered:
+            self.reread = True
 
 
-def _plain(usage: Any) -> dict[str, Any]:
+def plain_usage(usage: Any) -> dict[str, Any]:
+    """Usage as JSON values."""
     if hasattr(usage, "model_dump"):
         dumped: dict[str, Any] = usage.model_dump(mode="json", exclude_none=True)
         return dumped
-    return dict(usage or {})
+    return dict(usage) if isinstance(usage, dict) else {}
 
 
 def cost_cents(usage: dict[str, Any] | None) -> int | None:
     """List cost of the session so far in whole US cents; None where the service has not told it."""
-    amount = ((usage or {}).get("list_cost") or {}).get("amount")
+    cost = (usage or {}).get("list_cost")
+    amount = cost.get("amount") if isinstance(cost, dict) else None
     try:
-        return int(amount) if amount is not None else None
-    except (TypeError, ValueError):
+        return round(float(amount)) if amount is not None else None
+    except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _waited_for(event: Any) -> set[str]:
+    stop_reason = _field(event, "stop_reason")
+    if _field(stop_reason, "type") != "requires_action":
+        return set()
+    return {id_ for id_ in _field(stop_reason, "event_ids") or [] if isinstance(id_, str)}
+
+
+def _error_text(error: Any) -> str:
+    return f"{_field(error, 'type') or 'unknown_error'}: {_field(error, 'message') or ''}"[:500]
+
+
+def _field(value: Any, name: str) -> Any:
+    """A field of an SDK object or of a plain mapping, which is what the SDK makes of a shape it does not know."""
+    found = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return "" if found is None and name == "type" else found

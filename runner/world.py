@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from runner.catalogue import Catalogue
+from runner.search import SessionSearch
 from runner.service import Service
+from runner.timing import Timing
 from schemas.result import Result
 from storage.database import Database
 from storage.outbox import Message
@@ -37,7 +40,7 @@ class MountError(Exception):
         self.permanent = permanent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class World:
     """Everything around a run."""
 
@@ -48,3 +51,9 @@ class World:
     announce: Callable[[Sequence[tuple[Message, Result | None]]], None]
     can_report: Callable[[str], bool]
     """True where the connection of that name can post a comment."""
+    timing: Timing = field(default_factory=Timing)
+
+    @cached_property
+    def search(self) -> SessionSearch:
+        """One for all runs of the process."""
+        return SessionSearch(self.service)

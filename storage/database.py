@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -33,6 +33,7 @@ GROUP_LIMIT: Final = 512
 """Most callers in one SQLite transaction: bounds how long the first of them waits."""
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 READERS: Final = 4
+CHECKPOINT_SECONDS: Final = 1.0
 
 
 class StorageUnavailableError(Exception):
@@ -111,7 +112,7 @@ def sqlite_engine(url: str, *, begin: str) -> Engine:
         dbapi.execute("PRAGMA synchronous=FULL")
         dbapi.execute("PRAGMA foreign_keys=ON")
         dbapi.execute("PRAGMA cache_size=-16000")
-        dbapi.execute("PRAGMA wal_autocheckpoint=4000")
+        dbapi.execute("PRAGMA wal_autocheckpoint=0")  # done beside the writer, by SqliteDatabase
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -150,6 +151,11 @@ class SqliteDatabase(Database):
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-read")
         self._thread = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
         self._thread.start()
+        self._closing = threading.Event()
+        self._checkpointer = threading.Thread(
+            target=self._checkpoint_loop, name="sqlite-checkpoint", daemon=True
+        )
+        self._checkpointer.start()
 
     async def write(
         self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -174,7 +180,9 @@ class SqliteDatabase(Database):
             return
         self._closed = True
         self._jobs.put(None)
+        self._closing.set()
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._checkpointer.join)
         self._readers.shutdown(wait=True)
         for connection in self._opened:
             connection.close()
@@ -188,8 +196,21 @@ class SqliteDatabase(Database):
                 self._opened.append(connection)
             with connection.begin():
                 return work(connection)
-        except (OperationalError, InterfaceError) as error:
-            raise StorageUnavailableError(_say(error)) from error
+        except DBAPIError as error:
+            if _sqlite_lost(error):
+                raise StorageUnavailableError(_say(error)) from error
+            raise
+
+    def _checkpoint_loop(self) -> None:
+        """Move committed pages from the log into the database file, so that no commit has to wait for it."""
+        while not self._closing.wait(CHECKPOINT_SECONDS):
+            try:
+                with self._reader_engine.connect() as connection:
+                    raw = connection.connection.dbapi_connection
+                    if raw is not None:
+                        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except (SQLAlchemyError, sqlite3.Error):
+                continue  # busy, or the disk is full: the log keeps everything, and the next round tries again
 
     def _write_loop(self) -> None:
         connection: Connection | None = None
@@ -233,14 +254,11 @@ class SqliteDatabase(Database):
                 savepoint = connection.begin_nested() if len(batch) > 1 else None
                 try:
                     job.value = job.work(connection)
-                except OperationalError as error:
-                    if len(batch) == 1:
+                except Exception as error:
+                    lost = _sqlite_lost(error)
+                    if lost and savepoint is None:
                         raise
-                    job.error = StorageUnavailableError(_say(error))
-                    if savepoint is not None:
-                        savepoint.rollback()
-                except Exception as error:  # noqa: BLE001 - handed to the caller who brought the work
-                    job.error = error
+                    job.error = StorageUnavailableError(_say(error)) if lost else error
                     if savepoint is None:
                         connection.rollback()
                         return
@@ -248,6 +266,11 @@ class SqliteDatabase(Database):
                 else:
                     if savepoint is not None:
                         savepoint.commit()
+
+
+def _sqlite_lost(error: Exception) -> bool:
+    """True where the file cannot be used: locked, full, damaged. Nothing is wrong with the statement."""
+    return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
 
 
 def _settle(jobs: list[_Job]) -> None:

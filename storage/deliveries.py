@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from schemas.topics import EVENTS
 from storage.clock import read_clock
-from storage.rows import insert_new, plain, table
+from storage.rows import insert_many, insert_new, plain, table
 from storage.tables import Delivery, EventRow, OutboxRow
 
 FIRST_SWEEP_SECONDS: Final = 5.0
@@ -62,7 +62,10 @@ def store_deliveries(connection: Connection, batch: Sequence[Incoming]) -> set[s
     ]
     fresh = insert_new(connection, Delivery, rows)
     events = [
-        (row["id"], one) for row, item in zip(rows, batch, strict=True) if row["id"] in fresh for one in item.events
+        (row["id"], one)
+        for row, item in zip(rows, batch, strict=True)
+        if row["id"] in fresh
+        for one in item.events
     ]
     return store_events(connection, events, now=now) if events else set()
 
@@ -101,7 +104,7 @@ def store_events(
             for one in {pair[1].id: pair[1] for pair in events}.values()
             if one.id in fresh
         ]
-        connection.execute(table(OutboxRow).insert(), outbox)
+        insert_many(connection, table(OutboxRow), outbox)
     return fresh
 
 

@@ -191,6 +191,12 @@ def postpone_result(connection: Connection, claim: ResultClaim, *, delay: float,
     )
 
 
+def give_back_result(connection: Connection, claim: ResultClaim) -> bool:
+    """POSTING → READY at once, without an attempt: nothing was tried."""
+    now = read_clock(connection)
+    return _finish(connection, claim, status=ResultStatus.READY, due_at=now, attempts=claim.attempts - 1)
+
+
 def _finish(connection: Connection, claim: ResultClaim, *, status: ResultStatus, **values: Any) -> bool:
     rows = table(ResultRow)
     changed = connection.execute(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import SQLModel
@@ -22,23 +23,60 @@ def table(model: type[SQLModel]) -> Table:
 def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Insert rows, leaving those whose key exists, and return the first primary key column of those that are new."""
     target = table(model)
-    keys = [column.name for column in target.primary_key.columns]
-    key = target.c[keys[0]]
+    key, *further = target.primary_key.columns
     new: set[str] = set()
-    # Two transactions that insert the same keys in different order would wait for each other for ever.
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in keys))
-    for start in range(0, len(ordered), MAX_ROWS_PER_STATEMENT):
-        part = ordered[start : start + MAX_ROWS_PER_STATEMENT]
+    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+        part = rows[start : start + MAX_ROWS_PER_STATEMENT]
         if connection.dialect.name == "postgresql":
-            statement = postgresql_insert(target).values(part).on_conflict_do_nothing().returning(key)
-            new.update(connection.execute(statement).scalars())
+            returning = postgresql_insert(target).values(part).on_conflict_do_nothing().returning(key)
+            new.update(connection.execute(returning).scalars())
+        elif further or len(target.constraints) > 1 or len(part) == 1:
+            single = sqlite_insert(target).on_conflict_do_nothing().returning(key)
+            new.update(connection.execute(single, [dict(row) for row in part]).scalars())
         else:
-            compiled = sqlite_insert(target).on_conflict_do_nothing().returning(key)
-            if len(part) == 1:
-                new.update(connection.execute(compiled, part[0]).scalars())
-            else:
-                new.update(connection.execute(compiled, [dict(row) for row in part]).scalars())
+            new |= _insert_absent(connection, target, key, part)
     return new
+
+
+def _insert_absent(
+    connection: Connection, target: Table, key: Column[Any], rows: Sequence[Mapping[str, Any]]
+) -> set[str]:
+    """On SQLite the writer is alone, so looking first is safe.
+
+    One statement for all rows: the driver gives the interpreter lock away at every step, and getting it back from a
+    busy event loop takes milliseconds.
+    """
+    wanted = {row[key.name]: row for row in reversed(rows)}
+    marks = ",".join("?" * len(wanted))
+    known = {
+        found
+        for (found,) in connection.exec_driver_sql(
+            f'SELECT "{key.name}" FROM "{target.name}" WHERE "{key.name}" IN ({marks})',  # noqa: S608 - names of our own tables
+            tuple(wanted),
+        )
+    }
+    fresh = [row for row in reversed(wanted.values()) if row[key.name] not in known]
+    if fresh:
+        insert_many(connection, target, fresh)
+    return {row[key.name] for row in fresh}
+
+
+def insert_many(connection: Connection, target: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that are known to be new, all with the same columns, in one statement."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(target.insert().values(rows))
+        return
+    names = tuple(rows[0])
+    connection.exec_driver_sql(
+        _insert_sql(target.name, names, len(rows)), tuple(row[name] for row in rows for name in names)
+    )
+
+
+@lru_cache(maxsize=2 * MAX_ROWS_PER_STATEMENT)
+def _insert_sql(name: str, columns: tuple[str, ...], count: int) -> str:
+    row = f"({','.join('?' * len(columns))})"
+    quoted = ",".join(f'"{column}"' for column in columns)
+    return f'INSERT INTO "{name}" ({quoted}) VALUES {",".join([row] * count)}'  # noqa: S608 - names of our own tables
 
 
 def plain(text: str | None, *, limit: int = 4000) -> str | None:

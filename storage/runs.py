@@ -258,7 +258,7 @@ def move_run(
     return changed == 1
 
 
-def note_run(connection: Connection, claim: Claim, **values: Any) -> bool:
+def note_run(connection: Connection, /, claim: Claim, **values: Any) -> bool:
     """Write fields of a run without moving it. False: it was lost."""
     runs = table(RunRow)
     changed = connection.execute(
@@ -301,7 +301,7 @@ def release_all(connection: Connection, *, except_owner: str) -> int:
     ).rowcount
 
 
-def adopt_session(connection: Connection, claim: Claim, session_id: str, **values: Any) -> bool:
+def adopt_session(connection: Connection, /, claim: Claim, session_id: str, **values: Any) -> bool:
     """Record the session of a run and its conversation in one step, moving CREATING → SENDING."""
     if not move_run(
         connection, claim, RunStatus.CREATING, RunStatus.SENDING, session_id=session_id, **values
@@ -390,4 +390,4 @@ def owner_of_session(connection: Connection, session_ids: Sequence[str]) -> dict
     query = select(conversations.c.session_id, conversations.c.key).where(
         conversations.c.session_id.in_(list(session_ids))
     )
-    return dict(row._tuple() for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public accessor
+    return {session_id: key for session_id, key in connection.execute(query)}  # noqa: C416 - rows are not tuples

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from services.kafka import Kafka, start_kafka
 from services.need import ServiceMissingError, without
-from services.postgres import Postgres, start_postgres
+from services.postgres import MigratedDatabases, Postgres, start_postgres
 
 from storage.database import Database, open_database
 from storage.migrate import upgrade
@@ -61,6 +61,12 @@ def postgres_template(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_databases(postgres: Postgres, postgres_template: str) -> MigratedDatabases:
+    """Migrated databases that tests take turns in."""
+    return MigratedDatabases(postgres, postgres_template)
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated file that tests copy."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -90,26 +96,26 @@ async def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
 
 
 @pytest.fixture
-def templates(engine: str, request: pytest.FixtureRequest) -> tuple[Postgres, str] | Path:
-    """What `database_url` copies."""
+def migrated(engine: str, request: pytest.FixtureRequest) -> MigratedDatabases | Path:
+    """Where `database_url` gets its database from."""
     if engine == "sqlite":
         found: Path = request.getfixturevalue("sqlite_template")
         return found
-    return request.getfixturevalue("postgres"), request.getfixturevalue("postgres_template")
+    databases: MigratedDatabases = request.getfixturevalue("postgres_databases")
+    return databases
 
 
 @pytest.fixture
-async def database_url(templates: tuple[Postgres, str] | Path, tmp_path: Path) -> AsyncIterator[str]:
+async def database_url(migrated: MigratedDatabases | Path, tmp_path: Path) -> AsyncIterator[str]:
     """URL of a migrated database of this test's own, on each engine in turn."""
-    if isinstance(templates, Path):
+    if isinstance(migrated, Path):
         path = tmp_path / f"{uuid.uuid4().hex[:8]}.db"
-        shutil.copyfile(templates, path)
+        shutil.copyfile(migrated, path)
         yield f"sqlite:///{path}"
         return
-    server, template = templates
-    url = await server.create_database(template=template)
+    url = await migrated.take()
     yield url
-    await server.drop_database(url)
+    await migrated.give_back(url)
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ Branch = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9._+#@=][A-Za-z0-9._/+#@=-]*$", max_length=255),
 ]
-"""A branch of the repository itself. `owner:branch` is not taken: a pull request from a stranger's fork, under
-our name, would look as if it were ours."""
+"""A branch of the repository itself. `owner:branch` is not taken: a stranger's fork would, under our name,
+look as if it were ours."""
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50)]
 Markdown = Annotated[str, StringConstraints(min_length=1, max_length=MAX_INPUT)]
 Reaction = Literal["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"]

@@ -181,7 +181,7 @@ def _values(element: object) -> list[str]:
     chosen = [get(element, "selected_option"), *(options[:MAX_FIELDS] if isinstance(options, list) else ())]
     found = [text_at(option, "text", "text") or text_at(option, "value") for option in chosen]
     found += [short_id_at(element, name) for name in PICKED]
-    if get(element, "type") in TYPED:
+    if text_at(element, "type") in TYPED:
         found.append(text_at(element, "value"))
     return [entry for entry in found if entry]
 

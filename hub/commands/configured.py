@@ -36,8 +36,7 @@ def load_settings(config: Path | None = None) -> Settings:
         return Settings() if config is None else Settings(config=config)
     except ValidationError as error:
         lines = [
-            f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_input=False, include_url=False)
+            _told(item["loc"], item["msg"]) for item in error.errors(include_input=False, include_url=False)
         ]
         raise CommandError("\n".join(lines)) from None
 
@@ -82,6 +81,9 @@ def connection_of(loaded: Loaded, name: str) -> str:
     return str(found["source"])
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    name = str(location[0]).upper() if location else "the settings"
-    return name if name.startswith("ANTHROPIC") or not location else f"TRIGGERHUB_{name}"
+def _told(location: tuple[int | str, ...], message: str) -> str:
+    """The variable and what is wrong with it, without its value."""
+    text = message.removeprefix("Value error, ")
+    name = str(location[0]).upper() if location else ""
+    variable = name if name.startswith("ANTHROPIC") else f"TRIGGERHUB_{name}"
+    return text if not name or text.startswith(variable) else f"{variable}: {text}"

@@ -45,7 +45,9 @@ def demo(*, once: bool) -> int:
 
 async def _demo(console: Console, *, once: bool) -> int:
     began = time.monotonic()
-    console.print("[bold]triggerhub demo[/bold]: GitHub, Jira, Sentry, Slack and Managed Agents are emulated on this machine.")
+    console.print(
+        "[bold]triggerhub demo[/bold]: GitHub, Jira, Sentry, Slack and Managed Agents are emulated on this machine."
+    )
     async with demo_hub() as running:
         console.print(
             f"Hub {running.hub.url}, sandbox {running.sandbox.url}: up after {time.monotonic() - began:.1f} s. "
@@ -93,7 +95,9 @@ def _progress(standings: Sequence[Standing]) -> Group:
         posted = ", ".join(post.output for post in standing.posted if post.status == "posted")
         text = Text.assemble((standing.scenario.title.ljust(36), "bold"), state, (f"  {posted}", "dim"))
         if standing.ended:
-            mark = Text("✓ " if not standing.shortcomings else "✗ ", "green" if not standing.shortcomings else "red")
+            mark = Text(
+                "✓ " if not standing.shortcomings else "✗ ", "green" if not standing.shortcomings else "red"
+            )
             lines.append(Text.assemble(mark, text))
         else:
             lines.append(Spinner("dots", text))
@@ -108,7 +112,9 @@ def _table(standings: Sequence[Standing]) -> Table:
     table.add_column("posted", overflow="fold")
     for standing in standings:
         posted = "\n".join(
-            f"{post.output}  {post.url or ''}".rstrip() if post.status == "posted" else f"{post.output}  {post.status}: {post.error}"
+            f"{post.output}  {post.url or ''}".rstrip()
+            if post.status == "posted"
+            else f"{post.output}  {post.status}: {post.error}"
             for post in standing.posted
         )
         cost = f"${standing.cost_cents / 100:.2f}" if standing.cost_cents is not None else "cost unknown"
@@ -129,9 +135,13 @@ def _next_steps(console: Console, running: Demo, standings: Sequence[Standing], 
     database = f"TRIGGERHUB_DATABASE_URL=sqlite:///{running.folder}/hub.db"
     console.print(f"  {database} triggerhub why {event}", highlight=False, soft_wrap=True)
     console.print(f"  {database} triggerhub runs show {run}", highlight=False, soft_wrap=True)
-    console.print(f"  the rules that ran: {running.folder}/triggerhub.yaml, the same as in examples/", highlight=False)
+    console.print(
+        f"  the rules that ran: {running.folder}/triggerhub.yaml, the same as in examples/", highlight=False
+    )
     if not once:
-        console.print(f"  every outside call: {running.sandbox.url}/_sandbox/log", highlight=False, soft_wrap=True)
+        console.print(
+            f"  every outside call: {running.sandbox.url}/_sandbox/log", highlight=False, soft_wrap=True
+        )
         console.print(f"  the JSON API: {running.hub.url}/api/v1/runs", highlight=False, soft_wrap=True)
         console.print("The hub goes on running; Ctrl-C ends it.")
 

@@ -167,7 +167,7 @@ def _connection(loaded: Loaded, source: str, given: str | None) -> str:
     if given is not None:
         actual = connection_of(loaded, given)
         if actual != source:
-            msg = f"--connection: {given!r} is a connection to {actual}, but --source says {source}; make them agree"
+            msg = f"--connection: {given!r} is a connection to {actual}; name one to {source}"
             raise CommandError(msg, code=USAGE)
         return given
     fitting = [name for name, raw in connections.items() if raw["source"] == source]

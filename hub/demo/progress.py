@@ -79,7 +79,9 @@ def refresh(connection: Connection, standing: Standing) -> None:
         return
     standing.run_id, standing.status, standing.error = run["id"], run["status"], run["error"]
     standing.session_id, standing.cost_cents = run["session_id"], run["cost_cents"]
-    rows = connection.execute(select(results).where(results.c.run_id == run["id"]).order_by(results.c.created_at))
+    rows = connection.execute(
+        select(results).where(results.c.run_id == run["id"]).order_by(results.c.created_at)
+    )
     standing.posted = [
         Posted(
             output=row["output"],

@@ -38,12 +38,13 @@ class Demo:
 @asynccontextmanager
 async def demo_hub(folder: Path = FOLDER, *, port: int = 0) -> AsyncIterator[Demo]:
     """Start both on free ports with a fresh database. Nothing leaves this machine."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _emptied(folder)
     async with serve(create_missing=True) as sandbox:
         sources = ("github", "jira", "sentry", "slack")
         path = folder / "triggerhub.yaml"
-        path.write_text(configuration({source: sandbox.api_url(source) for source in sources}), encoding="utf-8")
+        path.write_text(
+            configuration({source: sandbox.api_url(source) for source in sources}), encoding="utf-8"
+        )
         settings = Settings.model_validate(
             {
                 "config": path,
@@ -85,6 +86,18 @@ async def play(
         for standing in standings:
             await demo.hub.database.read(refresh, standing)
         show(standings)
-        if all(standing.ended or standing.event_id is None for standing in standings) or time.monotonic() > until:
+        if (
+            all(standing.ended or standing.event_id is None for standing in standings)
+            or time.monotonic() > until
+        ):
             return standings
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _written(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

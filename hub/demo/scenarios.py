@@ -106,4 +106,6 @@ def webhook(name: str) -> tuple[dict[str, str], bytes]:
     """Headers (lower case, unsigned) and body of a sample webhook."""
     folder = files("examples").joinpath("webhooks")
     headers = json.loads(folder.joinpath(f"{name}.headers.json").read_text(encoding="utf-8"))
-    return {key.lower(): value for key, value in headers.items()}, folder.joinpath(f"{name}.json").read_bytes()
+    return {key.lower(): value for key, value in headers.items()}, folder.joinpath(
+        f"{name}.json"
+    ).read_bytes()

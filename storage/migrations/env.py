@@ -5,10 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlmodel import SQLModel
 
-from storage import tables
-
-if not tables.EventRow:
-    raise RuntimeError  # the import registers every table on the metadata
+import storage.tables  # noqa: F401 - registers every table on the metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -1,0 +1,152 @@
+"""`runs list`, `runs show` and `runs cancel`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.commands.operating import Json, Limit, OfConnection, OfSubject, Url, ask, gather
+from hub.commands.terminal import USAGE, CommandError, as_json, emit, honest, moment, say, table
+
+if TYPE_CHECKING:
+    from hub.api_models import CancelView, ResultView, RunDetail, RunSummary
+    from hub.records import Records
+
+app = typer.Typer(name="runs", help="What the rules started.", no_args_is_help=True)
+RunId = Annotated[
+    str,
+    typer.Argument(metavar="RUN_ID", help="The id, or an unmistakable beginning of it.", show_default=False),
+]
+
+
+@app.command("list")
+@honest
+def list_runs(
+    *,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only these: queued, running, succeeded, failed, …")
+    ] = None,
+    rule: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this rule.")] = None,
+    connection: OfConnection = None,
+    subject: OfSubject = None,
+    limit: Limit = 20,
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """List runs, newest first."""
+    from hub.api_views import RunFilter  # noqa: PLC0415 - --help must not pay for it
+
+    _check_status(status)
+    wanted = RunFilter(status=status, rule=rule, connection=connection, subject=subject)
+
+    async def question(records: Records) -> list[RunSummary]:
+        return await gather(lambda size, at: records.runs(wanted, limit=size, cursor=at), limit)
+
+    found = ask(url, question)
+    if json:
+        emit(as_json(found))
+        return
+    table(
+        ("run", "made", "rule", "status", "cost", "conversation", "session"),
+        [
+            (
+                one.id,
+                moment(one.created_at),
+                one.rule,
+                one.status,
+                cost(one),
+                one.conversation,
+                one.session_id,
+            )
+            for one in found
+        ],
+        states="status",
+    )
+
+
+@app.command("show")
+@honest
+def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
+    """Show one run: its state, session, cost, and every result with its address or error."""
+
+    async def question(records: Records) -> RunDetail:
+        return await records.run(run_id)
+
+    found = ask(url, question)
+    if json:
+        emit(as_json(found))
+        return
+    fields: dict[str, Any] = {
+        "run": found.id,
+        "status": found.status,
+        "error": found.error,
+        "stopped by": found.stop_reason,
+        "rule": found.rule,
+        "team": found.team,
+        "agent": f"{found.agent} (version {found.agent_version})" if found.agent_version else found.agent,
+        "event": found.event_id,
+        "conversation": found.conversation,
+        "session": found.session_id,
+        "cost": cost(found),
+        "made": moment(found.created_at),
+        "started": moment(found.started_at),
+        "deadline": moment(found.deadline_at),
+        "ended": moment(found.ended_at),
+        "attempts": found.attempts or None,
+    }
+    for name, value in fields.items():
+        if value is not None and value != "-":
+            say(f"{name:<12}  {value}")
+    say()
+    if not found.results:
+        say("no results")
+    for result in found.results:
+        say(told(result))
+    if found.final_text:
+        say("\nthe agent's last message:\n" + found.final_text)
+
+
+@app.command("cancel")
+@honest
+def cancel_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
+    """Stop a run. One that waits ends at once; one at work is interrupted by its runner."""
+
+    async def question(records: Records) -> CancelView:
+        return await records.cancel(run_id)
+
+    asked = ask(url, question)
+    if json:
+        emit(as_json(asked))
+    elif asked.status_before == "queued":
+        say(f"{asked.id} was waiting and is cancelled")
+    else:
+        say(f"{asked.id} was {asked.status_before}; its runner interrupts the session and cancels it")
+
+
+def cost(run: RunSummary) -> str:
+    """List price of a run's share of its session."""
+    return "-" if run.cost_usd is None else f"${run.cost_usd:.2f}"
+
+
+def told(result: ResultView) -> str:
+    """One result in one line: what, where to, what became of it."""
+    line = f"{result.output} ({result.slot}) to {result.connection}: {result.status}"
+    if result.url:
+        line += f", {result.url}"
+    if result.note:
+        line += f", {result.note}"
+    if result.error and result.status != "posted":
+        line += f": {result.error}"
+    if result.attempts > 1:
+        line += f" ({result.attempts} attempts)"
+    return line
+
+
+def _check_status(status: str | None) -> None:
+    from router.problems import unknown  # noqa: PLC0415 - --help must not pay for it
+    from storage.tables import RunStatus  # noqa: PLC0415 - the same
+
+    known = [one.value for one in RunStatus]
+    if status is not None and status not in known:
+        raise CommandError(f"--status: {unknown('status', status, known)}", code=USAGE)

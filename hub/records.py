@@ -1,0 +1,200 @@
+"""What happened, for the operating commands: from a running hub's JSON API, or straight from the database.
+
+Both give the shapes of `hub.api_models`. Reads only, but for `cancel`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import Connection, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub import api_views
+from hub.api_access import is_loopback
+from hub.api_models import CancelView, EventDetail, EventPage, Problem, RunDetail, RunPage
+from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
+from storage.database import Database, StorageUnavailableError, open_database
+from storage.queries import CursorError, decode_cursor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+CALL_SECONDS: Final = 30.0
+PAGE: Final = 200
+"""Most items the API gives at once."""
+
+
+class RecordsError(Exception):
+    """It cannot be told: unknown id, no database, nobody answers. The text names the remedy."""
+
+
+class Records(ABC):
+    """Every method raises RecordsError."""
+
+    @abstractmethod
+    async def events(self, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventPage:
+        """A page of events, newest first; at most PAGE of them."""
+
+    @abstractmethod
+    async def event(self, given: str) -> EventDetail:
+        """One event by id or beginning of one."""
+
+    @abstractmethod
+    async def runs(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
+        """A page of runs, newest first; at most PAGE of them."""
+
+    @abstractmethod
+    async def run(self, given: str) -> RunDetail:
+        """One run by id or beginning of one."""
+
+    @abstractmethod
+    async def cancel(self, given: str) -> CancelView:
+        """Ask for a run to be stopped. Writes."""
+
+
+class StoredRecords(Records):
+    """From the database itself."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def events(self, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventPage:
+        after = decode_cursor(cursor) if cursor else None
+        return await self._read(api_views.events, wanted, limit=limit, after=after)
+
+    async def event(self, given: str) -> EventDetail:
+        return await self._read(api_views.event, given)
+
+    async def runs(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
+        after = decode_cursor(cursor) if cursor else None
+        return await self._read(api_views.run_page, wanted, limit=limit, after=after)
+
+    async def run(self, given: str) -> RunDetail:
+        return await self._read(api_views.run, given)
+
+    async def cancel(self, given: str) -> CancelView:
+        try:
+            return await self._database.write(api_views.cancel, given)
+        except (UnknownIdError, AlreadyEndedError) as error:
+            raise RecordsError(str(error)) from None
+        except (StorageUnavailableError, SQLAlchemyError) as error:
+            raise RecordsError(_unanswered(error)) from None
+
+    async def _read(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            return await self._database.read(work, *args, **kwargs)
+        except (UnknownIdError, CursorError) as error:
+            raise RecordsError(str(error)) from None
+        except (StorageUnavailableError, SQLAlchemyError) as error:
+            raise RecordsError(_unanswered(error)) from None
+
+
+class RemoteRecords(Records):
+    """From the JSON API of a running hub."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str) -> None:
+        self._http = http
+        self._url = url
+
+    async def events(self, wanted: EventFilter, *, limit: int, cursor: str | None) -> EventPage:
+        asked = {"connection": wanted.connection, "kind": wanted.kind, "subject": wanted.subject}
+        return await self._get(EventPage, "events", {**asked, "limit": str(limit), "cursor": cursor})
+
+    async def event(self, given: str) -> EventDetail:
+        return await self._get(EventDetail, f"events/{quote(given, safe='')}", {})
+
+    async def runs(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> RunPage:
+        asked = {
+            "status": wanted.status,
+            "rule": wanted.rule,
+            "connection": wanted.connection,
+            "subject": wanted.subject,
+        }
+        return await self._get(RunPage, "runs", {**asked, "limit": str(limit), "cursor": cursor})
+
+    async def run(self, given: str) -> RunDetail:
+        return await self._get(RunDetail, f"runs/{quote(given, safe='')}", {})
+
+    async def cancel(self, given: str) -> CancelView:
+        return await self._call(CancelView, "POST", f"runs/{quote(given, safe='')}/cancel", {})
+
+    async def _get(self, model: type[M], path: str, asked: Mapping[str, str | None]) -> M:
+        return await self._call(model, "GET", path, asked)
+
+    async def _call(self, model: type[M], method: str, path: str, asked: Mapping[str, str | None]) -> M:
+        query = {name: value for name, value in asked.items() if value is not None}
+        try:
+            answer = await self._http.request(method, f"{self._url}/api/v1/{path}", params=query)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            msg = f"no hub answers at {self._url} ({type(error).__name__}); check --url, or start one"
+            raise RecordsError(msg) from None
+        try:
+            if answer.is_success:
+                return model.model_validate_json(answer.content)
+            problem = Problem.model_validate_json(answer.content)
+        except ValidationError:
+            msg = f"{self._url} answered {answer.status_code}, but not as a triggerhub does; check --url"
+            raise RecordsError(msg) from None
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            msg = f"the hub at {self._url} refused: {problem.error}"
+            raise RecordsError(msg)
+        raise RecordsError(problem.error)
+
+
+@asynccontextmanager
+async def stored_records(url: str) -> AsyncIterator[Records]:
+    """Records of the database at `url`. Raises RecordsError where there is none; makes none."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not _is_file(parsed.database):
+        msg = (
+            f"there is no database at {parsed.database}; start `triggerhub up` in this folder first, "
+            "set TRIGGERHUB_DATABASE_URL, or name a running hub with --url"
+        )
+        raise RecordsError(msg)
+    database = open_database(url)
+    try:
+        yield StoredRecords(database)
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def remote_records(url: str, *, token: str | None) -> AsyncIterator[Records]:
+    """Records of the hub at `url`. Raises RecordsError for what is no address."""
+    base = url.rstrip("/")
+    try:
+        host = httpx.URL(base).host
+    except httpx.InvalidURL:
+        host = ""
+    if not host or not base.startswith(("http://", "https://")):
+        msg = f"--url: {url!r} is not an address; write one such as http://127.0.0.1:8080"
+        raise RecordsError(msg)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    local = host == "localhost" or is_loopback(host)
+    async with httpx.AsyncClient(timeout=CALL_SECONDS, headers=headers, trust_env=not local) as http:
+        yield RemoteRecords(http, base)
+
+
+def _is_file(path: str | None) -> bool:
+    return bool(path) and Path(str(path)).is_file()
+
+
+def _unanswered(error: Exception) -> str:
+    """The cause without the statement and its parameters."""
+    if isinstance(error, StorageUnavailableError):
+        cause = str(error)
+    else:
+        original = getattr(error, "orig", None) or error
+        cause = (str(original).splitlines() or [type(original).__name__])[0][:200]
+    return f"the database cannot be read ({cause}); `triggerhub doctor` says what is wrong with it"

@@ -1,0 +1,137 @@
+"""Answering what the agent asks for: publishing through the hub, permissions, and calls that nobody granted.
+
+What is open is derived from the session's events each time, never remembered from deeds: an answer counts when the
+service has taken it. One try per look; whatever did not get through is tried again a little later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from runner.errors import RefusedError, ServiceError
+from runner.report import tool_answer, tool_result
+from runner.turn import ToolCall, Turn
+from storage.results import Settled
+from storage.tables import ResultStatus
+
+if TYPE_CHECKING:
+    from runner.execution import RunExecution
+
+log = structlog.get_logger(__name__)
+
+NO_APPROVAL: Final = "This needs a person's approval, and the rule provides for none. Find another way."
+OLD_CALL: Final = "This belongs to a task that is over; it was not done."
+MAX_REFUSALS: Final = 3
+"""Answers to one call that the service may refuse while its history shows none, before the run fails over it."""
+
+
+class Answers:
+    """The open questions of one turn."""
+
+    def __init__(self, run: RunExecution, turn: Turn) -> None:
+        self._run = run
+        self._turn = turn
+        self._timing = run.world.timing
+        self._settled: dict[str, Settled] = {}
+        self._wanted: set[str] = set()
+        self._refusals: dict[str, int] = {}
+        self._delay = self._timing.first_delay
+        self.again_at = float("inf")
+        """Loop time at which to look again at what did not get through."""
+        self._log = log.bind(run=run.claim.run_id, session=run.session_id)
+
+    def take(self, settled: list[Settled]) -> None:
+        """Results of this run that are through."""
+        for result in settled:
+            if result.tool_use_id is not None:
+                self._settled[result.tool_use_id] = result
+
+    async def give(self) -> None:
+        """Answer, deny or have published whatever is open. Raises RefusedError, LostError."""
+        if asyncio.get_running_loop().time() < self.again_at < float("inf"):
+            return
+        self.again_at = float("inf")
+        for call in self._turn.pending:
+            await self._call(call)
+        for tool_use_id, name in self._turn.asking:
+            self._log.info("a tool asked for approval and was denied", tool=name)
+            denial = {
+                "type": "user.tool_confirmation",
+                "tool_use_id": tool_use_id,
+                "result": "deny",
+                "deny_message": NO_APPROVAL,
+            }
+            await self._send(denial, tool_use_id)
+        self._run.expect_results(expected=bool(self._wanted - self._turn.answered))
+
+    async def _call(self, call: ToolCall) -> None:
+        run = self._run
+        dispatch = run.claim.dispatch
+        settled = self._settled.get(call.id)
+        grant = next((grant for grant in dispatch.grants if grant.name == call.name), None)
+        if not self._turn.is_own(call):
+            await self._send(tool_answer(call.id, OLD_CALL, is_error=True), call.id)
+        elif settled is not None:
+            if await self._send(_told(settled, call.id), call.id):
+                await run.answered(settled)
+        elif grant is None:
+            granted = ", ".join(grant.name for grant in dispatch.grants) or "none"
+            text = f"There is no tool {call.name!r} here. Granted are: {granted}."
+            await self._send(tool_answer(call.id, text, is_error=True), call.id)
+        elif call.id not in self._wanted:
+            result = tool_result(dispatch, run.claim.run_id, grant, call)
+            used = sum(slot.startswith(f"{grant.name}:") for slot in run.slots if slot != result.slot)
+            if used >= grant.max:
+                text = f"{grant.name} may be used {grant.max} times in a run, and that is used up."
+                await self._send(tool_answer(call.id, text, is_error=True), call.id)
+                return
+            await run.want(result, tool_use_id=call.id)
+            self._wanted.add(call.id)
+
+    async def _send(self, answer: dict[str, Any], tool_use_id: str) -> bool:
+        """Send one answer; True when the service has it. A second answer is refused, which is as good as given."""
+        try:
+            await self._run.world.service.send(self._run.session_id, [answer])
+        except ServiceError as error:
+            if isinstance(error, RefusedError) and not error.unauthorised:
+                return await self._refused(tool_use_id, error)
+            self._log.info("an answer did not get through", tool_use=tool_use_id, reason=str(error))
+            self._later(getattr(error, "retry_after", None))
+            return False
+        self._turn.answered.add(tool_use_id)
+        self._delay = self._timing.first_delay
+        return True
+
+    async def _refused(self, tool_use_id: str, error: RefusedError) -> bool:
+        if error.gone:
+            raise error
+        try:
+            await self._run.reread(self._turn)
+        except ServiceError:
+            self._later(None)
+            return False
+        if tool_use_id in self._turn.answered or self._turn.ending is not None:
+            return True
+        count = self._refusals[tool_use_id] = self._refusals.get(tool_use_id, 0) + 1
+        self._log.warning("an answer was refused", tool_use=tool_use_id, reason=str(error), count=count)
+        if count >= MAX_REFUSALS:
+            raise error
+        self._later(None)
+        return False
+
+    def _later(self, retry_after: float | None) -> None:
+        wait = self._delay if retry_after is None else min(retry_after, self._timing.longest_wait)
+        self.again_at = min(self.again_at, asyncio.get_running_loop().time() + wait)
+        self._delay = min(self._timing.max_delay, self._delay * 2)
+
+
+def _told(settled: Settled, tool_use_id: str) -> dict[str, Any]:
+    """What the agent learns of a result."""
+    if settled.status is not ResultStatus.POSTED:
+        return tool_answer(tool_use_id, f"Not done: {settled.error}", is_error=True)
+    receipt = settled.receipt
+    parts = ["Done.", receipt.url if receipt else None, receipt.note if receipt else None]
+    return tool_answer(tool_use_id, " ".join(part for part in parts if part), is_error=False)

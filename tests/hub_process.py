@@ -1,0 +1,306 @@
+"""Hub and sandbox as processes of their own, which tests start, kill and start again on the same address.
+
+Run as a script, this file *is* the hub's process: `running_hub` as `triggerhub up` runs it, plus switches that put a
+forgetful part in place (`--without`) and a limit on file sizes (`--file-limit`, a full disk). No test runs here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from services.children import end, free_ports, spawn
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+START_SECONDS: Final = 60.0
+SWITCHES: Final = ("find", "reconcile", "dedup")
+"""find: an earlier post is never found. reconcile: a session of an earlier attempt is never found. dedup: every
+delivery is taken for a new one."""
+
+
+class Process:
+    """A process that answers HTTP on a port it keeps through every life."""
+
+    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path) -> None:
+        self.name = name
+        self.port = free_ports(1)[0]
+        self.folder = folder
+        self.lives = 0
+        self._command = [sys.executable, *command, "--port", str(self.port)]
+        self._environment = {**_inherited(), **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Of the current life. Raises RuntimeError when it does not run."""
+        if self._process is None or self._process.poll() is not None:
+            msg = f"{self.name} does not run; the end of its log:\n{self.log_tail()}"
+            raise RuntimeError(msg)
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """Of the current life, or the last one."""
+        return self.folder / f"{self.name}.{self.lives}.log"
+
+    def start(self, *further: str) -> None:
+        """Begin a life; returns at once."""
+        self.lives += 1
+        self._process = spawn(["env", "-i", *self._variables(), *self._command, *further], log=self.log)
+
+    def _variables(self) -> list[str]:
+        return [f"{name}={value}" for name, value in self._environment.items()]
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, and wait. Returns the exit code."""
+        if self._process is None:
+            return 0
+        end(self._process, seconds=30)
+        return self._process.returncode
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The end of the current log."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    async def answering(self, path: str = "/livez", *, seconds: float = START_SECONDS) -> None:
+        """Wait until it answers 2xx there. Raises RuntimeError with the end of its log when it dies or takes too
+        long."""
+        until = time.monotonic() + seconds
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as http:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await http.get(self.url + path)).is_success:
+                        return
+                if not self.alive() or time.monotonic() > until:
+                    msg = f"{self.name} did not answer at {path}; the end of its log:\n{self.log_tail()}"
+                    raise RuntimeError(msg)
+                await asyncio.sleep(0.02)
+
+
+class HubProcess(Process):
+    """A hub, or some of its roles."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: Path,
+        environment: Mapping[str, str],
+        roles: str = "",
+        without: Sequence[str] = (),
+        name: str = "",
+    ) -> None:
+        command = [str(Path(__file__).resolve()), "--config", str(config)]
+        command += ["--roles", roles] if roles else []
+        for switch in without:
+            command += ["--without", switch]
+        super().__init__(
+            name or roles or "hub",
+            command,
+            environment={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **environment},
+            folder=folder,
+        )
+
+    async def ready(self, *, seconds: float = START_SECONDS) -> None:
+        """Wait until every check of `/readyz` is well."""
+        await self.answering("/readyz", seconds=seconds)
+
+
+class SandboxProcess(Process):
+    """The outside world: it survives every death of a hub, and is the judge of what was done."""
+
+    def __init__(self, folder: Path, *, create_missing: bool = True, pace: float | None = None) -> None:
+        self.calls = folder / "calls.jsonl"
+        command = ["-m", "sandbox", "--log", str(self.calls)]
+        command += ["--create-missing"] if create_missing else []
+        command += ["--pace", str(pace)] if pace is not None else []
+        super().__init__("sandbox", command, environment={"PYTHONPATH": str(ROOT)}, folder=folder)
+
+    def api_url(self, source: str) -> str:
+        """Base of a vendor's API, as a connection's `api_url`."""
+        return f"{self.url}/{source}"
+
+    @property
+    def anthropic_url(self) -> str:
+        return f"{self.url}/anthropic"
+
+    async def up(self) -> None:
+        """Start it and wait until it answers."""
+        self.start()
+        await self.answering("/_sandbox/faults")
+
+    async def get(self, path: str) -> Any:
+        """A page below the sandbox's root, decoded."""
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            return (await http.get(self.url + path)).raise_for_status().json()
+
+    async def post(self, path: str, **body: Any) -> Any:
+        """Ask for something: a fault, an issue, a setting."""
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            return (await http.post(self.url + path, json=body)).raise_for_status().json()
+
+    async def fault(self, mode: str, **fields: Any) -> Any:
+        """Ask for a fault (`sandbox.faults`)."""
+        return await self.post("/_sandbox/faults", mode=mode, **fields)
+
+    async def calm(self) -> None:
+        """Remove every fault."""
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+            (await http.delete(f"{self.url}/_sandbox/faults")).raise_for_status()
+
+    async def state(self) -> dict[str, Any]:
+        """Everything it remembers, by service."""
+        found: dict[str, Any] = await self.get("/_sandbox/state")
+        return found
+
+    async def work(self) -> list[dict[str, Any]]:
+        """Every piece of work a session was given, in order."""
+        found: list[dict[str, Any]] = (await self.get("/anthropic/_emu/work"))["data"]
+        return found
+
+
+def hub_environment(
+    *, database_url: str, sandbox: SandboxProcess, secrets: Mapping[str, str], **settings: Any
+) -> dict[str, str]:
+    """The environment of a hub that talks to the sandbox. Further settings by their lower-case names."""
+    return {
+        "TRIGGERHUB_DATABASE_URL": database_url,
+        "TRIGGERHUB_LOG_FORMAT": "json",
+        "ANTHROPIC_API_KEY": "sandbox-key",
+        "ANTHROPIC_BASE_URL": sandbox.anthropic_url,
+        **{f"TRIGGERHUB_{name.upper()}": str(value) for name, value in settings.items()},
+        **secrets,
+    }
+
+
+def _inherited() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+
+
+# The hub's process ----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Be a hub until SIGTERM."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--roles", default="")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--without", action="append", choices=SWITCHES, default=[])
+    parser.add_argument("--file-limit", type=int, help="bytes that no file may grow beyond: a full disk")
+    chosen = parser.parse_args()
+    if chosen.file_limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (chosen.file_limit, hard))
+    asyncio.run(_serve(chosen))
+
+
+async def _serve(chosen: argparse.Namespace) -> None:
+    from hub.configuration import load_configuration  # noqa: PLC0415 - the parent needs none of the hub
+    from hub.hub import ROLES, running_hub  # noqa: PLC0415
+    from hub.logs import set_up_logs  # noqa: PLC0415
+    from hub.settings import Settings  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = Settings.model_validate({"config": chosen.config})
+    set_up_logs(settings.log_level, style="json")
+    roles = frozenset(chosen.roles.split(",")) if chosen.roles else frozenset(ROLES)
+    loaded = load_configuration(chosen.config)
+    makers = _forgetful(chosen.without)
+    async with running_hub(settings, loaded, roles=roles, port=chosen.port, makers=makers):
+        await stop.wait()
+
+
+def _forgetful(without: Sequence[str]) -> Any:
+    """The parts, with those replaced by forgetful ones whose switch is off."""
+    from connectors.base import Identity, Post, Poster, RepositoryAccess  # noqa: PLC0415
+    from connectors.intake import Intake  # noqa: PLC0415
+    from connectors.outbox import Outbox  # noqa: PLC0415
+    from hub.hub import Makers  # noqa: PLC0415
+    from runner.service import Service  # noqa: PLC0415
+    from schemas.result import Receipt  # noqa: PLC0415
+    from storage.deliveries import Incoming  # noqa: PLC0415
+
+    class BlindPoster(Poster):
+        """Never finds what was posted before."""
+
+        def __init__(self, inner: Poster) -> None:
+            self._inner = inner
+
+        async def find(self, post: Post) -> Receipt | None:
+            del post
+            return None
+
+        async def create(self, post: Post) -> Receipt:
+            return await self._inner.create(post)
+
+        async def identify(self) -> Identity:
+            return await self._inner.identify()
+
+        async def repository(self, name: str) -> RepositoryAccess:
+            return await self._inner.repository(name)
+
+    def blind_outbox(connections: Any, database: Any, **options: Any) -> Outbox:
+        return Outbox(
+            lambda: {name: replace(one, poster=BlindPoster(one.poster)) for name, one in connections().items()},
+            database,
+            **options,
+        )
+
+    class BlindService(Service):
+        """Never finds a session of an earlier attempt."""
+
+        async def find_sessions(self, *_: Any, **__: Any) -> list[Any]:
+            return []
+
+    class CredulousIntake(Intake):
+        """Takes every copy for something new."""
+
+        async def store(self, delivery: Incoming) -> set[str]:
+            copy = uuid.uuid4().hex[:8]
+            events = []
+            for event in delivery.events:
+                name = f"{event.id[:-8]}{copy}"
+                body = event.body.replace(event.id.encode(), name.encode())
+                events.append(replace(event, id=name, body=body))
+            await super().store(replace(delivery, id=f"{delivery.id}:{copy}", events=events))
+            return set()  # the sweep publishes them under their new names
+
+    return Makers(
+        intake=CredulousIntake if "dedup" in without else Intake,
+        service=BlindService if "reconcile" in without else Service,
+        outbox=blind_outbox if "find" in without else Outbox,
+    )
+
+
+if __name__ == "__main__":
+    main()

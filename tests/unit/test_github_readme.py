@@ -1,0 +1,40 @@
+"""The README of the connector: its example loads, names fields that exist, and its tables are complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from github_cases import body_of, fact
+
+from connectors.github.connector import CONNECTOR
+from connectors.github.outputs import OUTPUTS
+from router.loading import load_documents
+
+README = (Path(__file__).parents[2] / "connectors" / "github" / "README.md").read_text(encoding="utf-8")
+EXAMPLE = README.split("```yaml\n")[1].split("```")[0]
+
+
+def test_the_example_loads() -> None:
+    config, _ = load_documents(
+        [("README.md", EXAMPLE.encode())],
+        connection_models={"github": CONNECTOR.settings},
+        output_specs={"github": OUTPUTS},
+    )
+    assert [rule.name for rule in config.rules] == ["repair-failing-tests"]
+
+
+def test_the_example_is_of_an_event_that_exists() -> None:
+    match = yaml.safe_load(EXAMPLE)["rules"][0]["match"]
+    failed = fact("workflow_run", body_of("workflow_run.failed-on-pull-request"))
+    assert failed.kind == match["kind"]
+    assert failed.changed["conclusion"]["to"] in match["if"]
+    assert f'== "{failed.subject.kind}"' in match["if"]
+    assert failed.actor.trust == "collaborator"
+
+
+def test_every_output_and_its_fields_are_described() -> None:
+    rows = {row.split("`")[1]: row for row in README.splitlines() if row.startswith("| `")}
+    for name, spec in OUTPUTS.items():
+        for field in spec.arguments.model_fields:
+            assert f"`{field}`" in rows[name].rpartition("|")[0].rpartition("|")[2], (name, field)
