@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ from router.subscriber import Router, Rules
 from runner.catalogue import Catalogue, Definitions
 from runner.permits import Permits
 from runner.service import Service, make_client
+from runner.timing import Timing
 from runner.worker import Worker
 from runner.world import World
 from schemas.config import Config
@@ -58,6 +59,8 @@ log = structlog.get_logger(__name__)
 ROLES: Final = ("ingress", "router", "runner", "poster", "web")
 STOP_SECONDS: Final = 20.0
 IDENTIFY_AGAIN_SECONDS: Final = 300.0
+HEARTBEAT_SHARE: Final = 4 / 15
+"""Of a run's lease, between two renewals: three may fail before it runs out."""
 
 
 class StartError(RuntimeError):
@@ -71,6 +74,7 @@ class Makers:
     intake: Callable[..., Intake] = Intake
     service: Callable[..., Service] = Service
     outbox: Callable[..., Outbox] = Outbox
+    timing: Timing = Timing()
 
 
 @dataclass(slots=True)
@@ -238,6 +242,11 @@ def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str, makers: Maker
             repositories=ConnectedRepositories(lambda: parts.outbound),
             announce=parts.publisher.announce,
             can_report=lambda name: name in parts.outbound,
+            timing=replace(
+                makers.timing,
+                lease=settings.run_lease_seconds,
+                heartbeat=settings.run_lease_seconds * HEARTBEAT_SHARE,
+            ),
         )
         parts.worker = Worker(
             world,
@@ -246,6 +255,7 @@ def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str, makers: Maker
             settled=parts.settled,
             on_progress=lambda: progress.beat("runner"),
         )
+        parts.metrics.runs.set_function(lambda: float(parts.worker.running) if parts.worker else 0.0)
         parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=parts.worker.take)
     if "poster" in parts.roles:
         parts.outbox = makers.outbox(
@@ -277,6 +287,7 @@ async def _start(
     background = [tasks.create_task(server.serve(sockets=[listener]), name="http")]
     if parts.intake is not None:
         background.append(tasks.create_task(parts.intake.run(), name="intake"))
+    stack.push_async_callback(parts.broker.stop)  # also where something below fails; a second stop does nothing
     await parts.broker.start()
     await parts.database.write(_make_due)
     background += [
@@ -286,6 +297,7 @@ async def _start(
     ]
     if parts.worker is not None:
         background.append(tasks.create_task(parts.worker.run(), name="runner"))
+        background.append(tasks.create_task(parts.worker.upkeep.run(), name="upkeep"))
     if parts.outbox is not None:
         background.append(tasks.create_task(parts.outbox.run(), name="poster"))
     if watch is not None:

@@ -25,6 +25,7 @@ from hub.reload import Reload
 from hub.secrets import SecretError
 from hub.server import PortInUseError
 from hub.settings import Settings
+from hub.tuning import tune
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +81,7 @@ async def _run(
             settings, loaded, roles=roles, host=host, port=port, watch=Reload(settings.config, load).watch
         ) as hub:
             started = True
+            tune()
             ending.cancel_with = None
             log.info("the hub is up", url=hub.url, roles=sorted(roles))
             on_started(hub)

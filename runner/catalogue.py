@@ -104,9 +104,7 @@ class Catalogue:
         return gone
 
     async def _exists(self, kind: Kind, remote: Remote) -> bool:
-        retrieve = (
-            self._service.retrieve_agent if kind == "agent" else self._service.retrieve_environment
-        )
+        retrieve = self._service.retrieve_agent if kind == "agent" else self._service.retrieve_environment
         try:
             found = await retrieve(remote.remote_id)
         except RefusedError as error:

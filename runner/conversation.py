@@ -40,6 +40,7 @@ class Following:
         self._turn = Turn(run.message_id)
         self._answers = Answers(run, self._turn)
         self._sent_at = -NEVER
+        """Loop time from which on a history tells of this turn."""
         self._loop = asyncio.get_running_loop()
         self._quiet = self._timing.quiet
         self._check_at = self._loop.time() + self._quiet
@@ -48,7 +49,9 @@ class Following:
         self._reread_delay = self._timing.first_delay
         self._interrupt_at = NEVER
         self._give_up_at = NEVER
-        self._token_at = NEVER if run.claim.dispatch.repository is None else self._in(self._timing.token_refresh)
+        self._token_at = (
+            NEVER if run.claim.dispatch.repository is None else self._in(self._timing.token_refresh)
+        )
         self._log = log.bind(run=run.claim.run_id, session=run.session_id)
 
     async def until_end(self) -> Turn:
@@ -74,8 +77,8 @@ class Following:
             try:
                 if run.status is RunStatus.SENDING:
                     if before is None:
-                        self._sent_at = self._loop.time()
                         before = await sending.send(reader)
+                        self._sent_at = sending.first_sent_at
                     await self._begin(before)
                 await self._until_end()
             except Exception as error:  # noqa: BLE001 - raised below, without the task group around it
@@ -111,13 +114,15 @@ class Following:
         while True:
             if run.status is RunStatus.RUNNING:
                 await self._act(deadline)
-            if self._turn.ending is not None:
+            if self._ended():
                 return
             await self._when_due()
-            if self._turn.ending is not None:
+            if self._ended():
                 return
             times = (self._check_at, self._reread_at, self._interrupt_at, self._give_up_at, self._token_at)
-            until = min(*times, self._answers.again_at, deadline if run.status is RunStatus.RUNNING else NEVER)
+            until = min(
+                *times, self._answers.again_at, deadline if run.status is RunStatus.RUNNING else NEVER
+            )
             if until <= self._loop.time():
                 continue
             try:
@@ -268,6 +273,9 @@ class Following:
             self._log.warning("a repository's token was not replaced", reason=str(error))
         else:
             await refresh_token(run.world, repository, session)
+
+    def _ended(self) -> bool:
+        return self._turn.ending is not None
 
     def _in(self, seconds: float) -> float:
         return self._loop.time() + seconds

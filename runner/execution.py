@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
@@ -21,7 +21,7 @@ from runner.errors import RefusedError, ServiceError
 from runner.messages import marker_of, work_message
 from runner.opening import open_session
 from runner.reader import Inbox
-from runner.report import FINAL_SLOT, failure_text, final_result, outcome_of
+from runner.report import FINAL_SLOT, REPOSITORY, failure_text, final_result, outcome_of
 from runner.sending import SessionGoneError
 from runner.turn import Ending, Turn, cost_cents, plain_usage
 from runner.world import MountError, World
@@ -86,7 +86,11 @@ class RunExecution:
         except LostError:
             self._log.warning("the run was taken over by another runner")
         except (StorageUnavailableError, ServiceError, MountError) as error:
-            await self._give_back(error)
+            await self._give_back(str(error), wait=getattr(error, "retry_after", None))
+        except Exception as error:  # noqa: BLE001 - logged by a bound logger, which the rule does not know
+            # A fault of ours in one run must not take the others down; it is tried again, but not for ever.
+            self._log.exception("a run failed unexpectedly")
+            await self._give_back(f"unexpected {type(error).__name__} in the runner", wait=None)
 
     def ask_to_stop(self, reason: str) -> None:
         """The worker saw that somebody wants the run stopped."""
@@ -96,12 +100,13 @@ class RunExecution:
             if self._stop_scope is not None:
                 self._stop_scope.reschedule(asyncio.get_running_loop().time())
 
-    async def unless_stopped(self, waiting: Awaitable[T]) -> T:
+    async def unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""
+        if self.stop_reason is not None:
+            waiting.close()
+            raise StopWantedError(self.stop_reason)
         try:
             async with asyncio.timeout(None) as self._stop_scope:
-                if self.stop_reason is not None:
-                    self._stop_scope.reschedule(asyncio.get_running_loop().time())
                 return await waiting
         except TimeoutError:
             if self.stop_reason is None:
@@ -166,9 +171,7 @@ class RunExecution:
         def forget(connection: Connection) -> bool:
             runs.forget_session(connection, self.claim.dispatch.conversation, gone)
             before, after = RunStatus.SENDING, RunStatus.CREATING
-            if not runs.move_run(
-                connection, self.claim, before, after, session_id=None, message_id=None
-            ):
+            if not runs.move_run(connection, self.claim, before, after, session_id=None, message_id=None):
                 raise LostError
             return True
 
@@ -246,6 +249,8 @@ class RunExecution:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
         posted = any(result.status is ResultStatus.POSTED for result in self._settled.values())
+        if turn.repository_error is not None and dispatch.repository is not None and self.stop_reason is None:
+            self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
         status, reason = outcome_of(turn, self.stop_reason, posted=posted)
         if error is not None:
             status, reason = RunStatus.FAILED, error
@@ -254,7 +259,7 @@ class RunExecution:
             usage = await self._usage() or usage
         total = cost_cents(usage)
         wanted = self._closing_words(turn, status, reason)
-        useless = turn.ending is Ending.GONE or turn.repository_error is not None
+        useless = turn.ending is Ending.GONE or self.stop_reason == REPOSITORY
 
         def store(connection: Connection) -> None:
             cost = None
@@ -340,25 +345,24 @@ class RunExecution:
         last = self.claim.row.get("error") or "its runner died each time"
         return f"given up after {self._attempts - 1} attempts; the last: {last}"
 
-    async def _give_back(self, error: Exception) -> None:
+    async def _give_back(self, reason: str, *, wait: float | None) -> None:
         timing = self.world.timing
-        wait = getattr(error, "retry_after", None)
         if wait is None:
             wait = timing.give_back * 2.0 ** min(10, max(0, self._attempts - 1))
         delay = min(timing.max_give_back, wait)
         self._log.warning(
-            "the run is given back for later", reason=str(error), delay=delay, attempts=self._attempts
+            "the run is given back for later", reason=reason, delay=delay, attempts=self._attempts
         )
         claim = replace(self.claim, attempts=self._attempts)
 
         def release(connection: Connection) -> None:
-            if runs.note_run(connection, claim, error=str(error)[:500]):
+            if runs.note_run(connection, claim, error=reason[:500]):
                 runs.release_run(connection, claim, delay=delay, count_attempt=True)
 
         try:
             await self.world.database.write(release)
-        except StorageUnavailableError:
-            pass  # the lease runs out by itself
+        except StorageUnavailableError as error:
+            self._log.warning("a run could not be given back; its lease runs out", error=str(error))
 
     # For those who send -------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class Sending:
         self._run = run
         self._service = run.world.service
         self._timing = run.world.timing
+        self.first_sent_at = float("inf")
+        """Loop time of the first try: no earlier history can hold anything of this turn."""
         self._log = log.bind(run=run.claim.run_id, session=run.session_id)
 
     async def prepare(self) -> None:
@@ -115,6 +117,7 @@ class Sending:
 
     async def _send_once(self) -> str:
         run = self._run
+        self.first_sent_at = min(self.first_sent_at, asyncio.get_running_loop().time())
         echoed = await self._service.send(run.session_id, [run.message()])
         id_ = getattr(echoed[0], "id", None) if echoed else None
         if not id_:

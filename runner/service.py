@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, cast
 
 import anthropic
@@ -195,12 +196,12 @@ class Service:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _pages(self, what: str, request: Callable[[dict[str, str]], Any]) -> list[Any]:
+    async def _pages(self, what: str, request: Callable[[Any], Any]) -> list[Any]:
         found: list[Any] = []
         page: dict[str, str] = {}
         while True:
             await self.allow("reads")
-            result = await self._call(what, lambda page=page: request(page))
+            result = await self._call(what, partial(request, page))
             found.extend(getattr(result, "data", None) or [])
             following = getattr(result, "next_page", None)
             if not following:

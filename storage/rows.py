@@ -25,8 +25,11 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
     target = table(model)
     key, *further = target.primary_key.columns
     new: set[str] = set()
-    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-        part = rows[start : start + MAX_ROWS_PER_STATEMENT]
+    # Two transactions that insert the same keys in different order would wait for each other until PostgreSQL
+    # ends one of them as a deadlock.
+    ordered = sorted(rows, key=lambda row: tuple(row[column.name] for column in target.primary_key.columns))
+    for start in range(0, len(ordered), MAX_ROWS_PER_STATEMENT):
+        part = ordered[start : start + MAX_ROWS_PER_STATEMENT]
         if connection.dialect.name == "postgresql":
             returning = postgresql_insert(target).values(part).on_conflict_do_nothing().returning(key)
             new.update(connection.execute(returning).scalars())

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -20,10 +21,6 @@ from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
 from storage.tables import ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
-
-MAX_ATTEMPTS: Final = 25
-"""Claims without progress after which a run fails: something about it kills its worker."""
-
 
 CLOCK_STEP: Final = 1e-5
 """Seconds: the smallest difference that a time in a double column keeps with certainty is 2.4e-7."""
@@ -202,6 +199,20 @@ def _claim_one(
         select(dispatches.c.body).where(dispatches.c.id == row["dispatch_id"])
     ).scalar_one()
     try:
+        dispatch = Dispatch.model_validate_json(body)
+    except ValidationError as error:
+        # Written by a version of another shape. Left as it is, it would stop every claim of every run.
+        problem = f"the dispatch cannot be read by this version: {error.errors()[0]['msg']}"
+        failed = {
+            "status": RunStatus.FAILED.value,
+            "error": problem,
+            "ended_at": now,
+            "lease_owner": None,
+            "lease_until": None,
+        }
+        connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated_at=now, **failed))
+        return None
+    try:
         with connection.begin_nested():
             changed = connection.execute(
                 update(runs)
@@ -220,7 +231,7 @@ def _claim_one(
         status=RunStatus(row["status"]),
         attempts=row["attempts"],
         row=row,
-        dispatch=Dispatch.model_validate_json(body),
+        dispatch=dispatch,
     )
 
 

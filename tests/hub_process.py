@@ -29,6 +29,17 @@ START_SECONDS: Final = 60.0
 SWITCHES: Final = ("find", "reconcile", "dedup")
 """find: an earlier post is never found. reconcile: a session of an earlier attempt is never found. dedup: every
 delivery is taken for a new one."""
+QUICK: Final[Mapping[str, float]] = {
+    "give_back": 1.0,
+    "max_give_back": 5.0,
+    "quiet": 5.0,
+    "stream_silence": 8.0,
+    "interrupt_again": 3.0,
+    "calm": 5.0,
+    "upkeep": 3.0,
+    "upkeep_grace": 3.0,
+}
+"""`runner.timing`: a harness that kills every second cannot wait for minutes."""
 
 
 class Process:
@@ -116,10 +127,12 @@ class HubProcess(Process):
         environment: Mapping[str, str],
         roles: str = "",
         without: Sequence[str] = (),
+        quick: bool = True,
         name: str = "",
     ) -> None:
         command = [str(Path(__file__).resolve()), "--config", str(config)]
         command += ["--roles", roles] if roles else []
+        command += ["--quick"] if quick else []
         for switch in without:
             command += ["--without", switch]
         super().__init__(
@@ -215,6 +228,7 @@ def main() -> None:
     parser.add_argument("--roles", default="")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--without", action="append", choices=SWITCHES, default=[])
+    parser.add_argument("--quick", action="store_true", help="with short waits, for tests that kill often")
     parser.add_argument("--file-limit", type=int, help="bytes that no file may grow beyond: a full disk")
     chosen = parser.parse_args()
     if chosen.file_limit is not None:
@@ -235,18 +249,19 @@ async def _serve(chosen: argparse.Namespace) -> None:
     set_up_logs(settings.log_level, style="json")
     roles = frozenset(chosen.roles.split(",")) if chosen.roles else frozenset(ROLES)
     loaded = load_configuration(chosen.config)
-    makers = _forgetful(chosen.without)
+    makers = _makers(chosen.without, quick=chosen.quick)
     async with running_hub(settings, loaded, roles=roles, port=chosen.port, makers=makers):
         await stop.wait()
 
 
-def _forgetful(without: Sequence[str]) -> Any:
+def _makers(without: Sequence[str], *, quick: bool) -> Any:
     """The parts, with those replaced by forgetful ones whose switch is off."""
     from connectors.base import Identity, Post, Poster, RepositoryAccess  # noqa: PLC0415
     from connectors.intake import Intake  # noqa: PLC0415
     from connectors.outbox import Outbox  # noqa: PLC0415
     from hub.hub import Makers  # noqa: PLC0415
     from runner.service import Service  # noqa: PLC0415
+    from runner.timing import Timing  # noqa: PLC0415
     from schemas.result import Receipt  # noqa: PLC0415
     from storage.deliveries import Incoming  # noqa: PLC0415
 
@@ -279,7 +294,7 @@ def _forgetful(without: Sequence[str]) -> Any:
     class BlindService(Service):
         """Never finds a session of an earlier attempt."""
 
-        async def find_sessions(self, *_: Any, **__: Any) -> list[Any]:
+        async def sessions_since(self, *_: Any, **__: Any) -> list[Any]:
             return []
 
     class CredulousIntake(Intake):
@@ -299,6 +314,7 @@ def _forgetful(without: Sequence[str]) -> Any:
         intake=CredulousIntake if "dedup" in without else Intake,
         service=BlindService if "reconcile" in without else Service,
         outbox=blind_outbox if "find" in without else Outbox,
+        timing=Timing(**QUICK) if quick else Timing(),
     )
 
 

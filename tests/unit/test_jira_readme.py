@@ -1,4 +1,4 @@
-"""The connector's README: its settings load, its rule matches, and its Automation body is read as it says."""
+"""The connector's README and set-up page: settings load, the rule matches, the Automation body is read as it says."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from connectors.jira.connector import CONNECTOR
 from connectors.jira.outputs import OUTPUTS
 from router.loading import load_documents
 
-README = Path(__file__).parents[2] / "connectors" / "jira" / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "connectors" / "jira" / "README.md"
+SETUP = ROOT / "docs" / "connectors" / "jira.md"
 
 
-def blocks(language: str) -> list[str]:
-    return [part.split("```")[0] for part in README.read_text().split(f"```{language}\n")[1:]]
+def blocks(page: Path, language: str) -> list[str]:
+    return [part.split("```")[0] for part in page.read_text(encoding="utf-8").split(f"```{language}\n")[1:]]
 
 
 def test_every_connection_is_valid() -> None:
     connections: list[dict[str, Any]] = []
-    for block in blocks("yaml"):
+    for block in blocks(SETUP, "yaml") + blocks(README, "yaml"):
         connections += yaml.safe_load(block)["connections"].values()
     assert len(connections) == 4
     products = [
@@ -34,7 +36,7 @@ def test_every_connection_is_valid() -> None:
 
 def test_the_example_loads() -> None:
     config, _ = load_documents(
-        [("README.md", blocks("yaml")[-1].encode())],
+        [("README.md", blocks(README, "yaml")[-1].encode())],
         connection_models={"jira": CONNECTOR.settings},
         output_specs={"jira": OUTPUTS},
     )
@@ -42,7 +44,7 @@ def test_the_example_loads() -> None:
 
 
 def test_the_body_for_automation_starts_what_it_says() -> None:
-    (template,) = blocks("json")
+    (template,) = blocks(SETUP, "json")
     filled = re.sub(
         r"\{\{([a-zA-Z.]+)\}\}",
         lambda found: {

@@ -1,0 +1,138 @@
+"""Looks after sessions at the service that no run looks after any more. At most one process at a time.
+
+Spare sessions come from creates that succeeded although the answer was lost; sessions go on working when their run
+had to end without them. Sessions of other programs, and of other hubs in the same workspace, are left alone: only
+those whose run is in this database are touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Final
+
+import structlog
+from anthropic.types.beta import BetaManagedAgentsSession
+
+from runner.errors import RefusedError, ServiceError
+from runner.service import RUNNING, is_over, run_of
+from runner.world import World
+from storage import rates
+from storage.database import StorageUnavailableError
+from storage.sessions import last_use, standing_of
+
+log = structlog.get_logger(__name__)
+
+LIMIT: Final = "upkeep"
+"""Name of the shared limit that lets one process at a time do this."""
+CHUNK: Final = 500
+"""Sessions looked up in one query."""
+RUNNING_WINDOW: Final = 7 * 24 * 3600.0
+"""How far back sessions that still work are looked for: longer than any run may take."""
+
+
+class Verdict(Enum):
+    """What is wrong with a session."""
+
+    SPARE = "spare"
+    """Its run has another session, or ended without any."""
+    LEFT_ALONE = "left alone"
+    """It works, and every run in it ended some time ago."""
+
+
+class Upkeep:
+    """A periodic sweep. One per process; the database decides whose turn it is."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._timing = world.timing
+
+    async def run(self) -> None:
+        """Sweep until cancelled. A failure is logged and the next sweep tries again."""
+        while True:
+            await asyncio.sleep(self._timing.upkeep)
+            try:
+                if await self._world.database.write(rates.acquire, LIMIT, limit=1) <= 0:
+                    await self.sweep()
+            except (ServiceError, StorageUnavailableError) as error:
+                log.warning("the upkeep was cut short", reason=str(error))
+            except Exception:
+                log.exception("the upkeep failed unexpectedly")
+
+    async def sweep(self) -> int:
+        """Look once. Return how many sessions were archived or interrupted. Raises ServiceError."""
+        now = time.time()
+        service = self._world.service
+        # The lists come first: a run that takes a session after this is seen as active below.
+        recent = await service.sessions_since(now - self._timing.upkeep_window)
+        working = await service.sessions_since(now - RUNNING_WINDOW, statuses=RUNNING)
+        sessions = {
+            session.id: session
+            for session in (*recent, *working)
+            if run_of(session) is not None and not is_over(session)
+        }
+        dealt_with = 0
+        for some in _chunks(list(sessions.values())):
+            for session_id in await self._judge(some):
+                # Once more for this one alone: since the first look a run may have taken it.
+                session = sessions[session_id]
+                verdict = (await self._judge([session])).get(session_id)
+                if verdict is Verdict.SPARE:
+                    dealt_with += await self._archive(session)
+                elif verdict is Verdict.LEFT_ALONE:
+                    dealt_with += await self._interrupt(session_id, "its run has ended")
+        return dealt_with
+
+    async def _judge(self, sessions: Sequence[BetaManagedAgentsSession]) -> dict[str, Verdict]:
+        """Those of the sessions that need something done."""
+        ids = [session.id for session in sessions]
+        run_ids = {session.id: run_of(session) or "" for session in sessions}
+        standings = await self._world.database.read(standing_of, list(run_ids.values()))
+        uses = await self._world.database.read(last_use, ids)
+        found: dict[str, Verdict] = {}
+        for session in sessions:
+            standing = standings.get(run_ids[session.id])
+            if standing is None:
+                continue  # another hub's
+            ended_ago = uses.get(session.id)
+            if session.id not in uses:
+                age = time.time() - session.created_at.timestamp()
+                expected = (
+                    standing.session_id is None and not standing.terminal
+                )  # its run is about to find it
+                if not expected and age >= self._timing.upkeep_grace:
+                    found[session.id] = Verdict.SPARE
+            elif (
+                session.status in RUNNING and ended_ago is not None and ended_ago >= self._timing.upkeep_grace
+            ):
+                found[session.id] = Verdict.LEFT_ALONE
+        return found
+
+    async def _archive(self, session: BetaManagedAgentsSession) -> bool:
+        if session.status in RUNNING:
+            return await self._interrupt(
+                session.id, "it is a spare"
+            )  # archived by a later sweep, once it rests
+        try:
+            await self._world.service.archive_session(session.id)
+        except RefusedError as error:
+            log.warning("a spare session was not archived", session=session.id, reason=str(error))
+            return False
+        log.info("a spare session was archived", session=session.id, run=run_of(session))
+        return True
+
+    async def _interrupt(self, session_id: str, why: str) -> bool:
+        try:
+            await self._world.service.interrupt(session_id)
+        except RefusedError as error:
+            log.warning("a session was not interrupted", session=session_id, reason=str(error))
+            return False
+        log.info("a session was interrupted", session=session_id, reason=why)
+        return True
+
+
+def _chunks(sessions: Sequence[BetaManagedAgentsSession]) -> Iterator[Sequence[BetaManagedAgentsSession]]:
+    for start in range(0, len(sessions), CHUNK):
+        yield sessions[start : start + CHUNK]

@@ -1,0 +1,415 @@
+"""A runner against the sandbox over loopback: real SDK, real database, real outbox and GitHub connector.
+
+The way between runner and poster (Kafka in the product) is a loop over the outbox table here. Asserts nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx
+from sqlalchemy import Connection, and_, select, update
+
+from connectors.base import RepositoryAccess
+from connectors.github.connector import CONNECTOR
+from connectors.github.settings import GitHubSettings
+from connectors.observations import Observations
+from connectors.outbox import Outbound, Outbox
+from runner.catalogue import Catalogue, Definitions
+from runner.execution import RunExecution
+from runner.permits import Permits
+from runner.service import Service, make_client
+from runner.timing import Timing
+from runner.worker import Worker
+from runner.world import MountError, World
+from sandbox.managed_agents.state import AgentsState
+from sandbox.server import Sandbox, serve
+from sandbox.world import World as SandboxWorld
+from schemas.dispatch import Dispatch, Grant, Limits, Repository
+from schemas.event import Actor, Event, EventData, Subject
+from schemas.result import Result
+from schemas.topics import RESULTS
+from storage import outbox, runs
+from storage.bell import Bell
+from storage.database import Database, open_database
+from storage.rows import table
+from storage.runs import Claim
+from storage.states import RUN_TERMINAL
+from storage.tables import ConversationRow, OutboxRow, ResultRow, RunRow
+
+REPOSITORY: Final = "acme/checkout"
+PACE: Final = 0.002
+QUICK: Final = Timing(
+    heartbeat=0.5,
+    stop_poll=0.05,
+    claim_poll=0.05,
+    result_poll=0.05,
+    first_delay=0.02,
+    max_delay=0.2,
+    tries=4,
+    longest_wait=2.0,
+    give_back=0.05,
+    max_give_back=0.2,
+    settle=(0.0, 0.1, 0.1),
+    status_lag=0.2,
+    calm=3.0,
+    open_stream=3.0,
+    stream_silence=5.0,
+    quiet=5.0,
+    max_quiet=20.0,
+    after_interrupt=0.05,
+    interrupt_again=1.0,
+    stop_patience=3.0,
+    upkeep_grace=0.0,
+)
+"""The same rules with shorter waits."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A decoded record, as Kafka would bring it."""
+
+    value: Any
+    body: bytes
+
+
+class Mounts:
+    """Repositories of a code host; `problem` is raised where it is set."""
+
+    def __init__(self) -> None:
+        self.problem: MountError | None = None
+        self.asked = 0
+
+    async def access(self, connection: str, name: str) -> RepositoryAccess:
+        """See runner.world.Repositories."""
+        del connection
+        self.asked += 1
+        if self.problem is not None:
+            raise self.problem
+        return RepositoryAccess(url=f"https://github.com/{name}", token=f"ghs_invented_{self.asked}")
+
+
+def grant(output: str = "comment", name: str | None = None, **fields: Any) -> Grant:
+    """A grant of a GitHub output. Without `connection` it goes to the origin."""
+    spec = CONNECTOR.outputs[output]
+    values: dict[str, Any] = {
+        "connection": None,
+        "input_schema": spec.arguments.model_json_schema(),
+        **fields,
+    }
+    return Grant(name=name or output, output=output, **values)
+
+
+PULL_REQUEST: Final = grant(
+    "open_pull_request", connection="acme-github", target={"repository": REPOSITORY, "draft": True}
+)
+MOUNT: Final = Repository(connection="acme-github", name=REPOSITORY, branch="main")
+
+
+def dispatch_of(number: int = 12, *, n: int = 0, scenario: str = "", **fields: Any) -> Dispatch:
+    """A dispatch about issue `number`; `n` tells those of one conversation apart."""
+    key = f"{REPOSITORY}#{number}"
+    event = Event(
+        id=f"evt_{number}_{n}",
+        source="github/acme",
+        type="github.issue.opened",
+        subject=key,
+        time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        connection="acme-github",
+        data=EventData(
+            kind="issue.opened",
+            actor=Actor(id="5", login="octo-dev", trust="member"),
+            subject=Subject(
+                kind="issue",
+                key=key,
+                url=f"https://github.com/{REPOSITORY}/issues/{number}",
+                title=f"Wrong total {number}",
+                container=REPOSITORY,
+            ),
+            text=f"The total of order {number} is wrong.",
+            payload={"number": number},
+        ),
+    )
+    values: dict[str, Any] = {
+        "id": f"dsp_{number}_{n}",
+        "rule": "fix-it",
+        "agent": "fixer",
+        "environment": "python",
+        "conversation": f"fix-it:{key}",
+        "prompt": f"Find the cause and say it. [sandbox: {scenario}]"
+        if scenario
+        else "Find the cause and say it.",
+        "event": event,
+        **fields,
+    }
+    return Dispatch(**values)
+
+
+class Bench:
+    """Everything a runner test needs. Make it with `bench`."""
+
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        sandbox: Sandbox,
+        database: Database,
+        world: World,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.sandbox = sandbox
+        self.outside: SandboxWorld = sandbox.world
+        self.database = database
+        self.world = world
+        self.mounts: Mounts = world.repositories  # type: ignore[assignment]  # made below
+        self.settled = Bell()
+        self._stack = stack
+        self._tasks = tasks
+
+    @property
+    def agents(self) -> AgentsState:
+        """The inside of the emulated service."""
+        state = self.outside.agents
+        if state is None:
+            raise RuntimeError("the sandbox serves no agents")
+        return state
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    async def take(self, *dispatches: Dispatch) -> list[str]:
+        """Make the runs; return their ids."""
+
+        def store(connection: Connection) -> None:
+            for one in dispatches:
+                runs.take_dispatch(connection, one, one.model_dump_json().encode())
+
+        await self.database.write(store)
+        return [runs.run_id_of(one.id) for one in dispatches]
+
+    def worker(self, owner: str = "one", *, world: World | None = None, max_runs: int = 500) -> Worker:
+        """A started worker. Call its `stop`, or let the bench do it."""
+        worker = Worker(world or self.world, owner=owner, max_runs=max_runs, settled=self.settled)
+        self._tasks.create_task(worker.run(), name=f"worker-{owner}")
+        self._stack.push_async_callback(worker.stop)
+        return worker
+
+    async def run(self, dispatch: Dispatch, *, seconds: float = 20) -> dict[str, Any]:
+        """Take it, wait for its end, return the run's row. A worker must be there."""
+        (run_id,) = await self.take(dispatch)
+        return await self.ended(run_id, seconds=seconds)
+
+    async def ended(self, run_id: str, *, seconds: float = 20) -> dict[str, Any]:
+        """Wait for the end of a run and return its row."""
+        return await self.until(run_id, lambda row: row["status"] in RUN_TERMINAL, seconds=seconds)
+
+    async def until(
+        self, run_id: str, met: Callable[[Mapping[str, Any]], bool], *, seconds: float = 20
+    ) -> dict[str, Any]:
+        """Wait until a run's row is as wanted, and return it."""
+        row: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    row = await self.row(run_id)
+                    if met(row):
+                        return row
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            msg = f"{run_id} is {row.get('status')} ({row.get('error')}) after {seconds} s"
+            raise AssertionError(msg) from None
+
+    async def claim(self, owner: str = "one", *, lease: float = 30.0) -> list[Claim]:
+        """Claim whatever is due."""
+        return await self.database.write(runs.claim_runs, owner=owner, limit=100, lease=lease)
+
+    async def orphan(self, run_id: str) -> None:
+        """The run's owner is dead, and its lease ran out."""
+        rows = table(RunRow)
+        await self.write(update(rows).where(rows.c.id == run_id).values(lease_until=0.0, due_at=0.0))
+
+    def execution(self, claim: Claim, *, world: World | None = None) -> RunExecution:
+        """The execution of a claim without a worker around it: it polls for results by itself."""
+        return _SelfServing(world or self.world, claim).execution
+
+    # Looking --------------------------------------------------------------------------------------------------------
+
+    async def write(self, statement: Any) -> None:
+        """Execute one statement."""
+        await self.database.write(lambda connection: connection.execute(statement) and None)
+
+    async def row(self, run_id: str) -> dict[str, Any]:
+        """A run's row."""
+        rows = table(RunRow)
+        return await self.database.read(
+            lambda connection: dict(
+                connection.execute(select(rows).where(rows.c.id == run_id)).mappings().one()
+            )
+        )
+
+    async def conversation(self, key: str) -> dict[str, Any]:
+        """A conversation's row."""
+        rows = table(ConversationRow)
+        return await self.database.read(
+            lambda connection: dict(
+                connection.execute(select(rows).where(rows.c.key == key)).mappings().one()
+            )
+        )
+
+    async def results(self, run_id: str) -> list[dict[str, Any]]:
+        """A run's results, in the order in which they were wanted."""
+        rows = table(ResultRow)
+        query = select(rows).where(rows.c.run_id == run_id).order_by(rows.c.created_at)
+        return await self.database.read(
+            lambda connection: [dict(row) for row in connection.execute(query).mappings()]
+        )
+
+    def comments(self, number: int = 12) -> list[str]:
+        """Bodies of the comments on an issue."""
+        return [comment.body for comment in self.outside.github.repos[REPOSITORY].issues[number].comments]
+
+    def pulls(self) -> list[int]:
+        """Numbers of the pull requests."""
+        issues = self.outside.github.repos[REPOSITORY].issues.values()
+        return [issue.number for issue in issues if issue.pull is not None]
+
+    def messages(self, mark: str = "") -> list[str]:
+        """Ids of the sessions that got a message in which `mark` stands, once for each message."""
+        return [work.session_id for work in self.agents.work if mark in work.text]
+
+    def calls(self, method: str, path: str, *, since: int = 0) -> int:
+        """How many calls of the service were made. `path` ends in it."""
+        return sum(
+            call.method == method and call.path.endswith(path)
+            for call in self.outside.log.calls("anthropic", since=since)
+        )
+
+    def sent(self, session_id: str, kind: str) -> list[dict[str, Any]]:
+        """Events of one type in a session's history."""
+        history = self.agents.sessions[session_id].history
+        return [event for event in [*history.events, *history.queue] if event["type"] == kind]
+
+
+@dataclass
+class _SelfServing:
+    """An execution that is told of its settled results as the worker would."""
+
+    world: World
+    claim: Claim
+    execution: RunExecution = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.execution = RunExecution(self.world, self.claim, watch=lambda _run, _awaiting: None)
+
+
+@asynccontextmanager
+async def bench(
+    url: str,
+    *,
+    timing: Timing = QUICK,
+    posting: bool = True,
+    creates: int = 100_000,
+    reads: int = 100_000,
+    agents: Mapping[str, Mapping[str, Any]] | None = None,
+) -> AsyncIterator[Bench]:
+    """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block."""
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(serve(world=SandboxWorld(create_missing=True, pace=PACE)))
+        sandbox.world.github.ensure_repo(REPOSITORY)
+        database = open_database(url)
+        stack.push_async_callback(database.close)
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
+        world = await world_over(
+            stack, sandbox, database, timing=timing, creates=creates, reads=reads, agents=agents
+        )
+        async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
+            made = Bench(inner, sandbox, database, world, tasks)
+            sandbox.world.agents.settings.heartbeat = 0.5  # type: ignore[union-attr]  # it is being served
+            if posting:
+                poster = Outbox(
+                    lambda: outbound(sandbox, http),
+                    database,
+                    owner="poster",
+                    settled=made.settled,
+                    observations=Observations(),
+                )
+                carrying = tasks.create_task(_carry(database, poster), name="carry")
+                tasks.create_task(poster.run(), name="poster")
+                inner.push_async_callback(poster.stop)
+                inner.callback(carrying.cancel)
+            yield made
+
+
+async def world_over(
+    stack: AsyncExitStack,
+    sandbox: Sandbox,
+    database: Database,
+    *,
+    timing: Timing = QUICK,
+    creates: int = 100_000,
+    reads: int = 100_000,
+    agents: Mapping[str, Mapping[str, Any]] | None = None,
+) -> World:
+    """What one runner process has: a client, permits, a catalogue of its own."""
+    client = make_client(api_key="emu", base_url=sandbox.anthropic_url, max_connections=3000)
+    stack.push_async_callback(client.close)
+    service = Service(client, Permits(database, creates_per_minute=creates, reads_per_minute=reads))
+    definitions = Definitions(
+        agents=agents
+        if agents is not None
+        else {"fixer": {"model": "claude-sonnet-5-5", "tools": [{"type": "agent_toolset_20260401"}]}},
+        environments={"python": {"config": {"type": "cloud"}}},
+    )
+    return World(
+        database=database,
+        service=service,
+        catalogue=Catalogue(service, database, definitions, settle=timing.settle),
+        repositories=Mounts(),
+        announce=_announce,
+        can_report=lambda name: name == "acme-github",
+        timing=timing,
+    )
+
+
+def another(world: World, **changes: Any) -> World:
+    """The same world with something replaced, as another process has it."""
+    return replace(world, **changes)
+
+
+def limits(**fields: Any) -> Limits:
+    """Bounds of a run."""
+    return Limits(**fields)
+
+
+def outbound(sandbox: Sandbox, http: httpx.AsyncClient) -> dict[str, Outbound]:
+    """The one connection that posts."""
+    settings = GitHubSettings(
+        source="github", api_url=sandbox.api_url("github"), webhook_secrets=("env:A",), token="env:T"
+    )
+    poster = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
+    return {"acme-github": Outbound(name="acme-github", connector=CONNECTOR, poster=poster)}
+
+
+def _announce(messages: Sequence[Any]) -> None:
+    """Nothing: `_carry` finds them in the outbox, as the sweep does after a crash."""
+    del messages
+
+
+async def _carry(database: Database, poster: Outbox) -> None:
+    rows = table(OutboxRow)
+
+    def due(connection: Connection) -> list[outbox.Message]:
+        connection.execute(update(rows).where(and_(rows.c.topic == RESULTS.name)).values(due_at=0.0))
+        return outbox.sweep(connection)
+
+    while True:
+        messages = await database.write(due)
+        results = [message for message in messages if message.topic == RESULTS.name]
+        if results:
+            await poster.take(
+                [Taken(Result.model_validate_json(message.value), message.value) for message in results]
+            )
+        await asyncio.sleep(0.01)
