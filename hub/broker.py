@@ -7,6 +7,7 @@ cannot be stored is read again. Nothing here knows what a message means.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import ssl
 import time
@@ -49,6 +50,7 @@ RETRY_DELAYS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 15.0, 15.0)
 """Seconds between tries at storing a batch: about a minute, well inside the consumer's five-minute poll limit."""
 TRANSIENT: Final = (StorageUnavailableError, KafkaError, OSError)
 """What passes by itself: the batch is tried again and not committed. Anything else is the record's own fault."""
+VISIBLE_SECONDS: Final = 15.0
 DEAD_LETTERS_TOLERATED: Final = 50
 DEAD_LETTERS_SECONDS: Final = 300.0
 """More dead letters than that in this time: we cannot read what others write. Consuming stops, readiness fails."""
@@ -85,12 +87,19 @@ def security(settings: Settings) -> BaseSecurity | None:
     )
 
 
-def headers_of(topic: str, ref: str, value: BaseModel | None) -> dict[str, str]:
-    """CloudEvents headers of the Kafka binding. Events travel structured, so their content type says so."""
+def headers_of(message: Message, value: BaseModel | None) -> dict[str, str]:
+    """CloudEvents headers of the Kafka binding. Events travel structured, so their content type says so.
+
+    `value` is the decoded message where the caller has it at hand; a swept message is decoded here.
+    """
+    spec = next(spec for spec in TOPICS if spec.name == message.topic)
+    if value is None:
+        with contextlib.suppress(ValidationError):  # its consumer will say what is wrong with it
+            value = spec.value.model_validate_json(message.value)
     headers = {
         "ce_specversion": "1.0",
-        "ce_id": ref,
-        "ce_type": topic.removesuffix("s"),
+        "ce_id": message.ref,
+        "ce_type": f"triggerhub.{spec.value.__name__.lower()}",
         "ce_source": "triggerhub",
         "content-type": "application/json",
     }
@@ -132,6 +141,7 @@ class Broker:
             logger=None,
         )
         self._deaths: deque[float] = deque()
+        self._stopping = asyncio.Event()
         self.poisoned: str | None = None
         """Why consuming stopped, if it did."""
 
@@ -170,10 +180,12 @@ class Broker:
 
     async def stop_consuming(self) -> None:
         """Take no further records; handlers in progress finish. Publishing still works."""
+        self._stopping.set()
         await asyncio.gather(*(subscriber.stop() for subscriber in self._kafka.subscribers))
 
     async def stop(self) -> None:
         """Let go of the connection."""
+        self._stopping.set()
         await self._kafka.stop()
 
     async def declare_topics(self) -> None:
@@ -194,6 +206,7 @@ class Broker:
                     if code not in {0, TopicAlreadyExistsError.errno}:  # another process may be faster
                         msg = f"topic {name} could not be created: {text[0] if text else ''}"
                         raise for_code(code)(msg)
+                await _visible(admin, {name for name, _ in wanted})
         finally:
             await admin.close()
 
@@ -206,7 +219,7 @@ class Broker:
                     message.value,
                     topic=message.topic,
                     key=message.key.encode(),
-                    headers=headers_of(message.topic, message.ref, value),
+                    headers=headers_of(message, value),
                 )
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning(
@@ -235,7 +248,7 @@ class Broker:
     ) -> None:
         if self.poisoned:
             await message.nack()
-            await asyncio.sleep(5)
+            await self._pause(5)
             return
         good: list[tuple[ConsumerRecord[Any, Any], Taken[Any]]] = []
         unreadable: list[DeadLetter] = []
@@ -255,12 +268,18 @@ class Broker:
                 log.warning(
                     "a batch could not be stored", topic=topic.name, size=len(records), error=str(error)
                 )
-                if delay is None:
+                if delay is None or await self._pause(delay):
                     await message.nack()
                     return
-                await asyncio.sleep(delay)
         self._judge(topic, len(dead))
         await message.ack()
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, but not longer than the process wants to live. True when it stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
 
     async def _hand_over(
         self, handler: Handler, good: Sequence[tuple[ConsumerRecord[Any, Any], Taken[Any]]]
@@ -307,6 +326,16 @@ class Broker:
                 headers={"triggerhub-reason": letter.reason[:500], "triggerhub-origin": letter.id},
             )
             log.error("dead letter", topic=topic.name, position=letter.id, reason=letter.reason)
+
+
+async def _visible(admin: AIOKafkaAdminClient, wanted: set[str]) -> None:
+    """Wait until the brokers know new topics: a consumer that joins before is assigned nothing for a while."""
+    until = time.monotonic() + VISIBLE_SECONDS
+    while missing := wanted - set(await admin.list_topics()):
+        if time.monotonic() > until:
+            log.warning("new topics are not visible yet; consuming may begin late", topics=sorted(missing))
+            return
+        await asyncio.sleep(0.02)
 
 
 async def _raw(message: KafkaMessage) -> bytes:

@@ -5,7 +5,7 @@ Leaves nothing behind and shows no secret. Each check stands alone: where one fa
 
 from __future__ import annotations
 
-import os
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -111,11 +111,14 @@ def _missing_file(url: str, shown: str) -> Finding | None:
     path = Path(make_url(url).database or "")
     if path.is_file():
         return None
-    folder = next(parent for parent in (path.parent, *path.absolute().parents) if parent.is_dir())
-    if os.access(folder, os.W_OK):
-        return Finding("ok", "database", f"{shown} is not there yet; the first start makes it")
-    detail = f"{shown} cannot be made: {folder} is not writable; change that, or set TRIGGERHUB_DATABASE_URL"
-    return Finding("fail", "database", detail)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # permission bits do not tell of read-only file systems
+    except OSError as error:
+        reason = f"nothing can be written in {folder} ({error.strerror})"
+        detail = f"{shown} cannot be made: {reason}; change that, or set TRIGGERHUB_DATABASE_URL"
+        return Finding("fail", "database", detail)
+    return Finding("ok", "database", f"{shown} is not there yet; the first start makes it")
 
 
 def _schema(current: str | None, shown: str) -> Finding:

@@ -66,14 +66,14 @@ def signed_headers(connector: Connector, request: Request, *, secret: str, now: 
 def send(connector: Connector, request: Request, *, secret: str, url: str) -> Answer:
     """Sign and post. Blocks. Raises SendError where no answer comes."""
     headers = signed_headers(connector, request, secret=secret, now=time.time())
-    host = urlsplit(url).hostname
     try:
+        host = urlsplit(url).hostname
         # A proxy of the environment has no way to this machine.
         with httpx.Client(
             timeout=SEND_SECONDS, trust_env=not (host == "localhost" or is_loopback(host))
         ) as http:
             answer = http.post(url, content=request.body, headers=headers)
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError) as error:
         msg = f"{url} is not an address ({error}); write one such as http://127.0.0.1:8080/hooks/NAME"
         raise SendError(msg) from None
     except httpx.HTTPError as error:

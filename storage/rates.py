@@ -19,11 +19,12 @@ def acquire(connection: Connection, name: str, *, limit: int, count: int = 1) ->
     Never more than `limit` calls fall into any 60 seconds: the window covers 61 whole seconds to be on the safe side.
     """
     rows = table(RateUse)
-    insert_new(connection, RateUse, [{"name": name, "second": 0, "used": 0}])
-    lock = select(rows.c.used).where(and_(rows.c.name == name, rows.c.second == 0))
     if connection.dialect.name == "postgresql":
-        lock = lock.with_for_update()  # one caller at a time per limit, as SQLite's writer is anyway
-    connection.execute(lock)
+        # One caller at a time per limit, as SQLite's writer is anyway.
+        insert_new(connection, RateUse, [{"name": name, "second": 0, "used": 0}])
+        connection.execute(
+            select(rows.c.used).where(and_(rows.c.name == name, rows.c.second == 0)).with_for_update()
+        )
     now = read_clock(connection)
     second = int(now)
     inside = and_(rows.c.name == name, rows.c.second > second - WINDOW_SECONDS - 1)

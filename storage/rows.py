@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import SQLModel
 
 MAX_ROWS_PER_STATEMENT = 200
@@ -25,17 +24,20 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
     target = table(model)
     key, *further = target.primary_key.columns
     new: set[str] = set()
-    # Two transactions that insert the same keys in different order would wait for each other until PostgreSQL
-    # ends one of them as a deadlock.
-    ordered = sorted(rows, key=lambda row: tuple(row[column.name] for column in target.primary_key.columns))
-    for start in range(0, len(ordered), MAX_ROWS_PER_STATEMENT):
-        part = ordered[start : start + MAX_ROWS_PER_STATEMENT]
+    if len(rows) > 1 and connection.dialect.name == "postgresql":
+        # Two transactions that insert the same keys in different order would wait for each other until PostgreSQL
+        # ends one of them as a deadlock.
+        rows = sorted(rows, key=lambda row: tuple(row[column.name] for column in target.primary_key.columns))
+    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+        part = rows[start : start + MAX_ROWS_PER_STATEMENT]
         if connection.dialect.name == "postgresql":
             returning = postgresql_insert(target).values(part).on_conflict_do_nothing().returning(key)
             new.update(connection.execute(returning).scalars())
-        elif further or len(target.constraints) > 1 or len(part) == 1:
-            single = sqlite_insert(target).on_conflict_do_nothing().returning(key)
-            new.update(connection.execute(single, [dict(row) for row in part]).scalars())
+        elif len(part) == 1 or further or len(target.constraints) > 1:
+            for row in part:
+                statement = _insert_sql(target.name, tuple(row), 1) + " ON CONFLICT DO NOTHING"
+                if connection.exec_driver_sql(statement, tuple(row.values())).rowcount == 1:
+                    new.add(row[key.name])
         else:
             new |= _insert_absent(connection, target, key, part)
     return new
@@ -51,13 +53,8 @@ def _insert_absent(
     """
     wanted = {row[key.name]: row for row in reversed(rows)}
     marks = ",".join("?" * len(wanted))
-    known = {
-        found
-        for (found,) in connection.exec_driver_sql(
-            f'SELECT "{key.name}" FROM "{target.name}" WHERE "{key.name}" IN ({marks})',  # noqa: S608 - names of our own tables
-            tuple(wanted),
-        )
-    }
+    query = f'SELECT "{key.name}" FROM "{target.name}" WHERE "{key.name}" IN ({marks})'  # noqa: S608 - our own names
+    known = {found for (found,) in connection.exec_driver_sql(query, tuple(wanted))}
     fresh = [row for row in reversed(wanted.values()) if row[key.name] not in known]
     if fresh:
         insert_many(connection, target, fresh)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
@@ -20,7 +21,7 @@ from storage import outbox
 from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
-from storage.tables import ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
+from storage.tables import ACTIVE_RUN, ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
 
 CLOCK_STEP: Final = 1e-5
 """Seconds: the smallest difference that a time in a double column keeps with certainty is 2.4e-7."""
@@ -143,43 +144,50 @@ def link_subject(
 
 
 def claim_runs(connection: Connection, *, owner: str, limit: int, lease: float) -> list[Claim]:
-    """Claim up to `limit` runs for `lease` seconds: queued ones whose conversation is free, and orphaned ones."""
-    runs = table(RunRow)
-    other = runs.alias("other")
+    """Claim up to `limit` runs for `lease` seconds: orphaned ones, then queued ones whose conversation is free."""
     now = read_clock(connection)
-    active = [status.value for status in RUN_ACTIVE]
-    busy = exists().where(and_(other.c.conversation == runs.c.conversation, other.c.status.in_(active)))
-    earlier = exists().where(
-        and_(
-            other.c.conversation == runs.c.conversation,
-            other.c.status == RunStatus.QUEUED.value,
-            or_(
-                other.c.created_at < runs.c.created_at,
-                and_(other.c.created_at == runs.c.created_at, other.c.id < runs.c.id),
-            ),
-        )
-    )
-    fresh = and_(runs.c.status == RunStatus.QUEUED.value, runs.c.due_at <= now, ~busy, ~earlier)
-    orphaned = and_(
-        runs.c.status.in_(active),
-        runs.c.due_at <= now,
-        or_(runs.c.lease_until.is_(None), runs.c.lease_until < now),
-    )
-    query = select(runs).where(or_(orphaned, fresh)).order_by(runs.c.created_at, runs.c.id).limit(limit)
-    if connection.dialect.name == "postgresql":
-        query = query.with_for_update(skip_locked=True, of=runs)
-    claims: list[Claim] = []
-    for row in connection.execute(query).mappings().all():
-        claimed = _claim_one(connection, dict(row), owner=owner, lease=lease, now=now)
-        if claimed is not None:
-            claims.append(claimed)
-    return claims
+    found: list[Claim] = []
+    for condition in (_ORPHANED, _FRESH):
+        if len(found) < limit:
+            query = _CLAIMABLE.format(
+                condition=condition,
+                lock="FOR UPDATE OF run SKIP LOCKED" if connection.dialect.name == "postgresql" else "",
+            )
+            rows = connection.execute(text(query), {"now": now, "limit": limit - len(found)}).mappings().all()
+            claims = (_claim_one(connection, dict(row), owner=owner, lease=lease, now=now) for row in rows)
+            found += [claim for claim in claims if claim is not None]
+    return found
+
+
+_CLAIMABLE: Final = """
+SELECT run.*, dispatch.body AS dispatch_body, conversation.session_id AS conversation_session
+FROM run
+JOIN dispatch ON dispatch.id = run.dispatch_id
+LEFT JOIN conversation ON conversation.key = run.conversation
+WHERE {condition}
+LIMIT :limit {lock}
+"""
+_ORPHANED: Final = (
+    f"run.lease_until < :now AND run.due_at <= :now AND run.{ACTIVE_RUN} ORDER BY run.lease_until"
+)
+_FRESH: Final = f"""
+run.status = 'queued' AND run.due_at <= :now
+AND NOT EXISTS (SELECT 1 FROM run AS busy WHERE busy.conversation = run.conversation AND busy.{ACTIVE_RUN})
+AND NOT EXISTS (
+  SELECT 1 FROM run AS earlier
+  WHERE earlier.conversation = run.conversation AND earlier.status = 'queued'
+  AND (earlier.created_at < run.created_at OR (earlier.created_at = run.created_at AND earlier.id < run.id))
+)
+ORDER BY run.due_at
+"""  # noqa: S608 - one constant of ours
 
 
 def _claim_one(
     connection: Connection, row: dict[str, Any], *, owner: str, lease: float, now: float
 ) -> Claim | None:
     runs = table(RunRow)
+    body = row.pop("dispatch_body")
+    session_id = row.pop("conversation_session")
     values: dict[str, Any] = {
         "lease_owner": owner,
         "lease_until": now + lease,
@@ -188,16 +196,8 @@ def _claim_one(
         "updated_at": now,
     }
     if row["status"] == RunStatus.QUEUED:
-        conversations = table(ConversationRow)
-        session_id = connection.execute(
-            select(conversations.c.session_id).where(conversations.c.key == row["conversation"])
-        ).scalar_one_or_none()
         values |= {"session_id": session_id, "intent_at": now}
         values["status"] = (RunStatus.SENDING if session_id else RunStatus.CREATING).value
-    dispatches = table(DispatchRow)
-    body = connection.execute(
-        select(dispatches.c.body).where(dispatches.c.id == row["dispatch_id"])
-    ).scalar_one()
     try:
         dispatch = Dispatch.model_validate_json(body)
     except ValidationError as error:
@@ -212,13 +212,12 @@ def _claim_one(
         }
         connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated_at=now, **failed))
         return None
+    statement = (
+        update(runs).where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"])).values(**values)
+    )
     try:
-        with connection.begin_nested():
-            changed = connection.execute(
-                update(runs)
-                .where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"]))
-                .values(**values)
-            ).rowcount
+        with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
+            changed = connection.execute(statement).rowcount
     except IntegrityError:
         return None  # another process made a run of this conversation active in the same instant
     if not changed:
@@ -245,7 +244,7 @@ def renew_leases(connection: Connection, *, owner: str, lease: float) -> set[str
 
 
 def move_run(
-    connection: Connection, claim: Claim, before: RunStatus, after: RunStatus, **values: Any
+    connection: Connection, /, claim: Claim, before: RunStatus, after: RunStatus, **values: Any
 ) -> bool:
     """Change the status if this claim still owns the run. Progress resets the attempts. False: it was lost."""
     check_move(before, after)
@@ -293,7 +292,7 @@ def release_run(connection: Connection, claim: Claim, *, delay: float, count_att
         )
         .values(
             lease_owner=None,
-            lease_until=None,
+            lease_until=0.0,
             due_at=db_now() + delay,
             attempts=attempts,
             updated_at=db_now(),

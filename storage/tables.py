@@ -73,10 +73,7 @@ class EventRow(SQLModel, table=True):
     """One event. Its primary key is the semantic identity of the fact: whoever loses the insert race stops."""
 
     __tablename__ = "event"
-    __table_args__ = (
-        Index("ix_event_connection_subject", "connection", "subject"),
-        Index("ix_event_received_at", "received_at"),
-    )
+    __table_args__ = (Index("ix_event_received_at", "received_at"),)
 
     id: str = Field(primary_key=True)
     connection: str
@@ -154,6 +151,7 @@ class RunRow(SQLModel, table=True):
             postgresql_where=text(ACTIVE_RUN),
         ),
         Index("ix_run_status_due", "status", "due_at"),
+        Index("ix_run_lease", "lease_until"),
         Index("ix_run_conversation_created", "conversation", "created_at"),
     )
 
@@ -187,6 +185,7 @@ class RunRow(SQLModel, table=True):
     due_at: float = Field(sa_column=Column(Double, nullable=False))
     lease_owner: str | None = None
     lease_until: float | None = Field(default=None, sa_column=Column(Double))
+    """NULL while nobody may claim it by lease (queued, ended); 0 when an active run was given back."""
     fence: int = 0
     created_at: float = Field(sa_column=Column(Double, nullable=False))
     intent_at: float | None = Field(default=None, sa_column=Column(Double))

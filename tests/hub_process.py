@@ -175,12 +175,12 @@ class SandboxProcess(Process):
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             return (await http.get(self.url + path)).raise_for_status().json()
 
-    async def post(self, path: str, **body: Any) -> Any:
+    async def post(self, path: str, /, **body: Any) -> Any:
         """Ask for something: a fault, an issue, a setting."""
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             return (await http.post(self.url + path, json=body)).raise_for_status().json()
 
-    async def fault(self, mode: str, **fields: Any) -> Any:
+    async def fault(self, mode: str, /, **fields: Any) -> Any:
         """Ask for a fault (`sandbox.faults`)."""
         return await self.post("/_sandbox/faults", mode=mode, **fields)
 

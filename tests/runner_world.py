@@ -6,10 +6,12 @@ The way between runner and poster (Kafka in the product) is a loop over the outb
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -231,6 +233,12 @@ class Bench:
         rows = table(RunRow)
         await self.write(update(rows).where(rows.c.id == run_id).values(lease_until=0.0, due_at=0.0))
 
+    async def stop_following(self, run_id: str) -> None:
+        """Close a run in the database while its session works on, as a run that gave up on its session does."""
+        rows = table(RunRow)
+        ended = {"status": "failed", "lease_owner": None, "lease_until": None, "ended_at": 0.0}
+        await self.write(update(rows).where(rows.c.id == run_id).values(**ended))
+
     def execution(self, claim: Claim, *, world: World | None = None) -> RunExecution:
         """The execution of a claim without a worker around it: it polls for results by itself."""
         return _SelfServing(world or self.world, claim).execution
@@ -307,7 +315,8 @@ class _SelfServing:
 
 @asynccontextmanager
 async def bench(
-    url: str,
+    template: Path,
+    folder: Path,
     *,
     timing: Timing = QUICK,
     posting: bool = True,
@@ -315,11 +324,16 @@ async def bench(
     reads: int = 100_000,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Bench]:
-    """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block."""
+    """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block.
+
+    `template`: a migrated SQLite file, of which a copy in `folder` is used.
+    """
+    path = folder / "hub.db"
+    shutil.copyfile(template, path)
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(serve(world=SandboxWorld(create_missing=True, pace=PACE)))
         sandbox.world.github.ensure_repo(REPOSITORY)
-        database = open_database(url)
+        database = open_database(f"sqlite:///{path}")
         stack.push_async_callback(database.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
         world = await world_over(

@@ -44,7 +44,7 @@ def artefacts(state: Mapping[str, Any]) -> list[Artefact]:
 def twice(found: Sequence[Artefact]) -> list[str]:
     """Those that exist more than once, in words."""
     counted = Counter(one.key for one in found)
-    return [f"{count} × {source} {run} {slot}" for (source, run, slot, _), count in counted.items() if count > 1]
+    return [f"{count} times {source} {run} {slot}" for (source, run, slot, _), count in counted.items() if count > 1]
 
 
 def work_by_run(work: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

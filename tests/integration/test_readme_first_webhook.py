@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,13 +54,14 @@ class Newcomer:
             for name, value in os.environ.items()
             if not name.startswith(("TRIGGERHUB_", "ANTHROPIC_"))
         }
+        self.shell = shutil.which("bash") or "/bin/bash"
         self.environment = {**kept, "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
 
     def adapted(self, text: str) -> str:
         text = text.replace("9090", str(self.sandbox_port))
-        text = re.sub(r"^triggerhub up$", f"triggerhub up --port {self.hub_port}", text, flags=re.M)
+        text = re.sub(r"^triggerhub up$", f"triggerhub up --port {self.hub_port}", text, flags=re.MULTILINE)
         hook = f"http://127.0.0.1:{self.hub_port}/hooks/my-github"
-        return re.sub(r"^triggerhub send ", f"triggerhub send --url {hook} ", text, flags=re.M)
+        return re.sub(r"^triggerhub send ", f"triggerhub send --url {hook} ", text, flags=re.MULTILINE)
 
     def save(self, block: Block) -> None:
         assert block.file is not None
@@ -69,7 +71,7 @@ class Newcomer:
         if ". ./env.sh" in text:
             self.before = ". ./env.sh\n"
         return subprocess.run(
-            ["bash", "-c", f"set -e\n{self.before}{self.adapted(text)}"],
+            [self.shell, "-c", f"set -e\n{self.before}{self.adapted(text)}"],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
@@ -82,7 +84,7 @@ class Newcomer:
         with (self.folder / log).open("wb") as stream:
             self.running.append(
                 subprocess.Popen(
-                    ["bash", "-c", f"set -e\n{self.adapted(text)}"],
+                    [self.shell, "-c", f"set -e\n{self.adapted(text)}"],
                     cwd=self.folder,
                     env=self.environment,
                     stdout=stream,
@@ -128,7 +130,12 @@ def answers(url: str) -> bool:
 def test_the_first_webhook(newcomer: Newcomer) -> None:
     steps = chapter()
     saved = [block for block in steps if block.file]
-    assert {block.file for block in saved} == {"triggerhub.yaml", "env.sh", "issue.json", "issue.headers.json"}
+    assert {block.file for block in saved} == {
+        "triggerhub.yaml",
+        "env.sh",
+        "issue.json",
+        "issue.headers.json",
+    }
     for block in saved:
         newcomer.save(block)
     typed = [block for block in steps if block.language == "sh" and not block.file]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,9 +11,7 @@ from runner_world import MOUNT, PULL_REQUEST, Bench, bench, dispatch_of, grant, 
 
 @pytest.fixture
 async def runner(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
-    path = tmp_path / "hub.db"
-    shutil.copyfile(sqlite_template, path)
-    async with bench(f"sqlite:///{path}") as made:
+    async with bench(sqlite_template, tmp_path) as made:
         made.worker()
         yield made
 
@@ -91,11 +88,9 @@ async def test_a_tool_is_used_no_more_than_its_grant_allows(runner: Bench) -> No
 async def test_a_tool_that_nobody_granted_is_refused_and_the_agent_goes_on(
     sqlite_template: Path, tmp_path: Path
 ) -> None:
-    path = tmp_path / "hub.db"
-    shutil.copyfile(sqlite_template, path)
     own = {"type": "custom", "name": "launch", "description": "Launch.", "input_schema": {"type": "object"}}
     async with bench(
-        f"sqlite:///{path}", agents={"fixer": {"model": "claude-sonnet-5-5", "tools": [own]}}
+        sqlite_template, tmp_path, agents={"fixer": {"model": "claude-sonnet-5-5", "tools": [own]}}
     ) as made:
         made.worker()
         row = await made.run(dispatch_of(scenario="scenario=custom_tools tool=launch", grants=(grant(),)))

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ import psutil
 
 FOLDER_PREFIX: Final = "triggerhub-test-"
 PR_SET_PDEATHSIG: Final = 1
+_SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="spawn")
 _LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec the loader's lock may be held by another thread
 
 
@@ -42,15 +44,22 @@ def answers(port: int) -> bool:
 
 
 def spawn(command: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
-    """Start a process that writes to `log` and is killed by the kernel when this one dies (Linux)."""
-    with log.open("ab") as out:
-        return subprocess.Popen(  # noqa: PLW1509 - prctl alone runs in the child
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-        )
+    """Start a process that writes to `log` and is killed by the kernel when this one dies (Linux).
+
+    The kernel means the thread that forked, not its process: so one thread forks, and lives as long as the session.
+    """
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("ab") as out:
+            return subprocess.Popen(  # noqa: PLW1509 - prctl alone runs in the child
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    return _SPAWNER.submit(start).result()
 
 
 def end(process: subprocess.Popen[bytes], *, seconds: float = 10) -> None:

@@ -21,7 +21,7 @@ from services.certificates import make_certificate
 from services.children import answers, end, free_ports, own_folder, spawn, wait_until_answers
 from services.docker import Container, docker_answers
 from services.need import OutOfReachError, ServiceMissingError
-from services.topics import empty
+from services.topics import empty, evict
 
 ADDRESS: Final = "TRIGGERHUB_TEST_KAFKA"
 IMAGE: Final = "apache/kafka:4.1.1"
@@ -45,6 +45,9 @@ COMMON: Final[Mapping[str, str]] = {
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     "log.cleaner.enable": "false",
+    # A killed broker may come back after this long; the default is 9 seconds.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
 }
 """A single node that lets consumers join at once."""
 
@@ -79,6 +82,10 @@ class Kafka(ABC):
     async def reset(self) -> None:
         """Delete every topic and consumer group of triggerhub, evicting members whose process was killed."""
         await empty(self.bootstrap)
+
+    async def evict(self, group: str) -> None:
+        """Take the members of killed processes out of a group, without waiting for their sessions to time out."""
+        await evict(self.bootstrap, group)
 
 
 class GivenKafka(Kafka):

@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any, Final
 
-from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
@@ -43,29 +42,31 @@ async def empty(bootstrap: str) -> None:
         await admin.close()
 
 
-async def end_offsets(bootstrap: str, topics: list[str]) -> dict[TopicPartition, int]:
-    """The next offset of every partition: how many records were ever written there."""
-    from aiokafka import AIOKafkaConsumer  # noqa: PLC0415 - read here only
+async def evict(bootstrap: str, group: str) -> None:
+    """Take every member out of a group at once, as the broker does when sessions of killed processes time out."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await client.bootstrap()
+    try:
+        await _evict(admin, client, group, node=await client.coordinator_lookup(CoordinationType.GROUP, group))
+    finally:
+        await client.close()
+        await admin.close()
 
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False) as consumer:
-        await consumer._client.force_metadata_update()  # noqa: SLF001 - else an unsubscribed consumer knows no topic
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in consumer.partitions_for_topic(topic) or set()
-        ]
-        found: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        return found
+
+async def _evict(admin: AIOKafkaAdminClient, client: AIOKafkaClient, group: str, *, node: int) -> None:
+    for answer in await admin.describe_consumer_groups([group], group_coordinator_id=node):
+        for described in answer.groups:
+            members: list[Any] = described[5]
+            for member in members:
+                await client.send(node, LeaveGroupRequest(group, member[0]))
 
 
 async def _delete_group(admin: AIOKafkaAdminClient, client: AIOKafkaClient, group: str) -> None:
     try:
         node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-        for answer in await admin.describe_consumer_groups([group], group_coordinator_id=node):
-            for described in answer.groups:
-                members: list[Any] = described[5]
-                for member in members:
-                    await client.send(node, LeaveGroupRequest(group, member[0]))
+        await _evict(admin, client, group, node=node)
         await client.send(node, DeleteGroupsRequest([group]))
     except KafkaError:
         return  # it is moving or gone: the caller looks again

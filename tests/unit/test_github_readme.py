@@ -33,8 +33,7 @@ def test_the_example_is_of_an_event_that_exists() -> None:
     assert failed.actor.trust == "collaborator"
 
 
-def test_every_output_and_its_fields_are_described() -> None:
-    rows = {row.split("`")[1]: row for row in README.splitlines() if row.startswith("| `")}
-    for name, spec in OUTPUTS.items():
-        for field in spec.arguments.model_fields:
-            assert f"`{field}`" in rows[name].rpartition("|")[0].rpartition("|")[2], (name, field)
+def test_every_output_is_named() -> None:
+    """Their fields are in docs/configuration.md, which tests/unit/test_docs_reference.py compares."""
+    posted = README.partition("## What can be posted")[2]
+    assert all(f"`{name}`" in posted for name in OUTPUTS)

@@ -84,7 +84,6 @@ def upgrade() -> None:
         sa.Column("matched", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("ix_event_connection_subject", "event", ["connection", "subject"], unique=False)
     op.create_index("ix_event_received_at", "event", ["received_at"], unique=False)
     op.create_table(
         "outbox",
@@ -178,6 +177,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_run_conversation_created", "run", ["conversation", "created_at"], unique=False)
     op.create_index(op.f("ix_run_event_id"), "run", ["event_id"], unique=False)
+    op.create_index("ix_run_lease", "run", ["lease_until"], unique=False)
     op.create_index(op.f("ix_run_session_id"), "run", ["session_id"], unique=False)
     op.create_index("ix_run_status_due", "run", ["status", "due_at"], unique=False)
     op.create_index(
@@ -225,6 +225,7 @@ def downgrade() -> None:
     )
     op.drop_index("ix_run_status_due", table_name="run")
     op.drop_index(op.f("ix_run_session_id"), table_name="run")
+    op.drop_index("ix_run_lease", table_name="run")
     op.drop_index(op.f("ix_run_event_id"), table_name="run")
     op.drop_index("ix_run_conversation_created", table_name="run")
     op.drop_table("run")
@@ -237,7 +238,6 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_outbox_due_at"), table_name="outbox")
     op.drop_table("outbox")
     op.drop_index("ix_event_received_at", table_name="event")
-    op.drop_index("ix_event_connection_subject", table_name="event")
     op.drop_table("event")
     op.drop_index(op.f("ix_dispatch_event_id"), table_name="dispatch")
     op.drop_table("dispatch")

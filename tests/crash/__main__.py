@@ -1,0 +1,70 @@
+"""`python -m tests.crash --seed S --kills K`: both set-ups, one after the other; exit 1 when anything was violated."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does: `services`, `hub_process`, `crash`
+
+from crash.harness import Harness, Report
+from crash.setups import SetUp, cluster, embedded
+from crash.webhooks import Load
+from hub_process import SWITCHES
+from services.kafka import start_kafka
+from services.need import ServiceMissingError
+from services.postgres import start_postgres
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=60, help="of each set-up")
+    parser.add_argument("--deliveries", type=int, help="of each set-up; ten for each kill where not given")
+    parser.add_argument("--setup", choices=("embedded", "cluster"), help="both where not given")
+    parser.add_argument("--matching", type=float, default=0.35, help="share of the facts that a rule wants")
+    parser.add_argument("--settle", type=float, default=150.0, help="seconds")
+    parser.add_argument("--without", action="append", choices=SWITCHES, default=[], help="must then fail")
+    parser.add_argument("--report", type=Path, help="write the report here as well")
+    chosen = parser.parse_args()
+    return asyncio.run(_main(chosen))
+
+
+async def _main(chosen: argparse.Namespace) -> int:
+    reports: list[Report] = []
+    if chosen.setup != "cluster":
+        async with embedded(without=chosen.without) as setup:
+            reports.append(await _run(setup, chosen))
+    if chosen.setup != "embedded":
+        try:
+            kafka = await asyncio.to_thread(start_kafka)
+        except ServiceMissingError as error:
+            sys.stderr.write(f"the cluster is left out: {error}\n")
+            return 1
+        try:
+            postgres = await asyncio.to_thread(start_postgres)
+            try:
+                async with cluster(kafka, postgres, without=chosen.without) as setup:
+                    reports.append(await _run(setup, chosen))
+            finally:
+                await asyncio.to_thread(postgres.close)
+        finally:
+            await asyncio.to_thread(kafka.close)
+    text = "\n".join(line for report in reports for line in report.lines()) + "\n"
+    sys.stdout.write(text)
+    if chosen.report is not None:
+        chosen.report.write_text(text, encoding="utf-8")
+    return 1 if any(report.violations for report in reports) else 0
+
+
+async def _run(setup: SetUp, chosen: argparse.Namespace) -> Report:
+    load = Load(chosen.seed, chosen.deliveries or chosen.kills * 10, matching=chosen.matching)
+    harness = Harness(setup, load, kills=chosen.kills, say=lambda line: sys.stderr.write(line + "\n") and None)
+    return await harness.run(settle=chosen.settle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""Runs one set-up under load through its schedule, lets it settle, and has it judged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import httpx
+from crash.judge import Books, World, judge, read_books
+from crash.outside import artefacts
+from crash.schedule import Act, schedule
+from crash.setups import Embedded, SetUp
+from crash.webhooks import Load, Webhook
+
+from storage.database import StorageUnavailableError, open_database
+
+SENDERS: Final = 12
+SENDER_SECONDS: Final = 0.25
+"""Pause of a sender between two deliveries, on average: so that some are on their way at every moment."""
+VENDOR_SECONDS: Final = 6.0
+"""After so long a vendor gives an attempt up and tries again."""
+SETTLE_SECONDS: Final = 150.0
+QUIET_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done and what came of it."""
+
+    setup: str
+    seed: int
+    deliveries: int = 0
+    facts: int = 0
+    wanted: int = 0
+    attempts: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    kills: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    own_deaths: list[str] = field(default_factory=list)
+    """Hubs that ended without being killed."""
+    seconds: float = 0.0
+    settled_after: float = 0.0
+    events: int = 0
+    runs: int = 0
+    work: int = 0
+    sessions: int = 0
+    empty_sessions: int = 0
+    artefacts: int = 0
+    violations: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
+        others = ", ".join(f"{name} {count}" for name, count in sorted(self.others.items()))
+        answers = ", ".join(f"{name}: {count}" for name, count in sorted(self.answers.items()))
+        return [
+            f"set-up {self.setup}, seed {self.seed}, {self.seconds:.0f} s in all",
+            f"  load: {self.deliveries} deliveries of {self.facts} facts, {self.wanted} of them to be worked on; "
+            f"{self.attempts} attempts ({answers})",
+            f"  kills: {self.kills.total()} ({kills})",
+            f"  faults: {self.others.total()} ({others})",
+            f"  settled {self.settled_after:.1f} s after the last of them",
+            f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in {self.sessions} sessions "
+            f"({self.empty_sessions} empty spares beside them), {self.artefacts} marked artefacts",
+            *(f"  ended by itself: {one}" for one in self.own_deaths),
+            *(f"  VIOLATION: {one}" for one in self.violations),
+            f"  {'FAILED' if self.violations else 'passed'}",
+        ]
+
+
+class Harness:
+    """One run."""
+
+    def __init__(self, setup: SetUp, load: Load, *, kills: int, say: Callable[[str], None]) -> None:
+        self._setup = setup
+        self._load = load
+        self._acts = schedule(setup, seed=load.seed, kills=kills)
+        self._done = 0
+        self._over = asyncio.Event()
+        self._say = say
+        self.report = Report(setup.name, load.seed)
+
+    async def run(self, *, settle: float = SETTLE_SECONDS) -> Report:
+        """Returns the report; its violations say whether it passed."""
+        began = time.monotonic()
+        deliveries = self._load.deliveries()
+        report = self.report
+        report.deliveries, report.facts = len(deliveries), len(self._load.facts)
+        report.wanted = sum(fact.rule is not None for fact in self._load.facts)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send_all(deliveries))
+            tasks.create_task(self._hurt())
+        hurt = time.monotonic()
+        await self._calm()
+        books = await self._settle(settle)
+        report.settled_after = time.monotonic() - hurt
+        world = World(await self._setup.sandbox.state(), await self._setup.sandbox.work())
+        report.violations = judge(books, world, self._load.facts)
+        self._count(books, world)
+        report.seconds = time.monotonic() - began
+        return report
+
+    # Load -----------------------------------------------------------------------------------------------------------
+
+    async def _send_all(self, deliveries: Sequence[Webhook]) -> None:
+        """As the vendors do: side by side, each again and again until it is answered 2xx."""
+        waiting = iter(enumerate(deliveries))
+        total = len(deliveries)
+        chance = random.Random(self._load.seed)  # noqa: S311 - pauses, not a secret
+        limits = httpx.Limits(max_connections=SENDERS * 2, max_keepalive_connections=SENDERS)
+
+        async def sender() -> None:
+            for n, webhook in waiting:
+                while not self._over.is_set() and n > total * self._share:
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(chance.uniform(0, 2 * SENDER_SECONDS))
+                await self._deliver(http, webhook)
+
+        async with (
+            httpx.AsyncClient(timeout=VENDOR_SECONDS, limits=limits, trust_env=False) as http,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for _ in range(SENDERS):
+                tasks.create_task(sender())
+
+    @property
+    def _share(self) -> float:
+        """Of the load, what may be sent by now: load and schedule end together."""
+        return (self._done + 1) / max(1, len(self._acts))
+
+    async def _deliver(self, http: httpx.AsyncClient, webhook: Webhook) -> None:
+        delay = 0.1
+        while True:
+            self.report.attempts += 1
+            try:
+                answer = await webhook.send(http, self._setup.ingress.url)
+            except httpx.HTTPError as error:
+                self.report.answers[type(error).__name__] += 1
+            else:
+                self.report.answers[str(answer.status_code)] += 1
+                if answer.is_success:
+                    return
+                if answer.status_code not in {408, 503}:
+                    self.report.violations.append(f"a good webhook was answered {answer.status_code}")
+                    return
+            await asyncio.sleep(delay)
+            delay = min(2.0, delay * 1.7)
+            webhook = replace(webhook, retried=webhook.retried + 1)
+
+    # Hurt -----------------------------------------------------------------------------------------------------------
+
+    async def _hurt(self) -> None:
+        try:
+            for n, act in enumerate(self._acts):
+                await asyncio.sleep(act.pause)
+                await self._do(act)
+                self._done = n + 1
+                if act.kind == "kill" and self.report.kills.total() % 10 == 0:
+                    self._say(f"{self._setup.name}: {self.report.kills.total()} kills")
+        finally:
+            self._over.set()
+
+    async def _do(self, act: Act) -> None:
+        setup, report = self._setup, self.report
+        await self._raise_the_dead()
+        match act.kind:
+            case "kill":
+                report.kills[act.target] += 1
+                await setup.kill(act.target)
+            case "freeze":
+                report.others[f"freeze {act.target}"] += 1
+                await setup.freeze(act.target, act.seconds)
+            case "disk" if isinstance(setup, Embedded):
+                report.others["full disk"] += 1
+                report.kills["hub"] += 2
+                await setup.fill_disk(act.seconds)
+            case "lock" if isinstance(setup, Embedded):
+                report.others["database locked"] += 1
+                await setup.lock_database(act.seconds)
+            case "streams":
+                report.others[f"streams {act.fields['do']}"] += 1
+                await setup.sandbox.post("/anthropic/_emu/streams/act", **act.fields)
+            case _:
+                report.others[f"{act.target} {act.fields['mode']}"] += 1
+                await setup.sandbox.post("/_sandbox/faults", **act.fields)
+
+    async def _raise_the_dead(self) -> None:
+        """Start again what ended without being killed, and remember that it did."""
+        for hub in self._setup.hubs.values():
+            if not hub.alive():
+                self.report.own_deaths.append(f"{hub.name}, life {hub.lives}: {hub.log_tail(1)[:300]}")
+                await self._setup.revive(hub)
+
+    # Settle ---------------------------------------------------------------------------------------------------------
+
+    async def _calm(self) -> None:
+        await self._setup.sandbox.calm()
+        await self._raise_the_dead()
+
+    async def _settle(self, bound: float) -> Books:
+        """Wait until nothing is under way, at most `bound` seconds."""
+        until = time.monotonic() + bound
+        database = open_database(self._setup.database_url)
+        try:
+            quiet_since: float | None = None
+            while True:
+                await self._raise_the_dead()
+                books = None
+                with contextlib.suppress(StorageUnavailableError):
+                    books = await database.read(read_books)
+                now = time.monotonic()
+                if books is not None and not books.unfinished and await self._rests():
+                    quiet_since = quiet_since or now
+                    if now - quiet_since >= QUIET_SECONDS:
+                        return books
+                else:
+                    quiet_since = None
+                if now >= until and books is not None:
+                    return books
+                await asyncio.sleep(0.5)
+        finally:
+            await database.close()
+
+    async def _rests(self) -> bool:
+        """No session at work: what the hub forgot would go on there."""
+        state: dict[str, Any] = await self._setup.sandbox.get("/anthropic/_emu/state")
+        return all(session["status"] != "running" for session in state["sessions"])
+
+    def _count(self, books: Books, world: World) -> None:
+        report = self.report
+        report.events, report.runs, report.work = books.events, len(books.runs), len(world.work)
+        used = {item["session_id"] for item in world.work}
+        report.sessions = len(used)
+        sessions = world.state["anthropic"]["sessions"]
+        report.empty_sessions = sum(one["id"] not in used and not one["archived"] for one in sessions)
+        report.artefacts = len(artefacts(world.state))

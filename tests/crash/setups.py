@@ -1,0 +1,274 @@
+"""The two set-ups under test, as sets of processes: how each is started, killed, frozen and starved.
+
+Embedded: one hub with its broker on SQLite. Cluster: every role on its own, on Apache Kafka and PostgreSQL. The
+sandbox stands beside them and is never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import psutil
+from hub_process import HubProcess, Process, SandboxProcess, hub_environment
+from services.children import own_folder
+from services.kafka import Kafka
+from services.postgres import Postgres
+
+from hub.demo.scenarios import DEMO_SECRETS, configuration
+
+SetUpName = Literal["embedded", "cluster"]
+SOURCES: Final = ("github", "jira", "sentry", "slack")
+ROLES: Final = ("ingress", "router", "runner", "poster")
+SETTINGS: Final = {
+    "session_creates_per_minute": 100_000,
+    "session_reads_per_minute": 1_000_000,
+    "run_lease_seconds": 5,
+    "result_lease_seconds": 8,
+    "log_level": "info",
+}
+"""Short leases: with those of production every kill would cost a minute and a half of waiting."""
+SPARE_BYTES: Final = 48 * 1024
+"""Room that a full disk still has."""
+
+
+class SetUp(ABC):
+    """Processes that can be hurt by name."""
+
+    name: SetUpName
+    killable: Mapping[str, float]
+    """What can be killed, and how often compared to the others."""
+    freezable: tuple[str, ...]
+
+    def __init__(self, folder: Path, *, without: Sequence[str] = ()) -> None:
+        self.folder = folder
+        self.without = without
+        self.sandbox = SandboxProcess(folder, pace=0.01)
+        self.hubs: dict[str, HubProcess] = {}
+        self.database_url = ""
+
+    @property
+    @abstractmethod
+    def ingress(self) -> HubProcess:
+        """Where webhooks go."""
+
+    @abstractmethod
+    async def kill_service(self, name: str) -> None:
+        """SIGKILL what is no hub; it is there again on return, or comes back by itself."""
+
+    @abstractmethod
+    def family(self, name: str) -> list[psutil.Process]:
+        """The processes of something that can be frozen."""
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL, and start it again. Returns when the new life answers."""
+        hub = self.hubs.get(name)
+        if hub is None:
+            await self.kill_service(name)
+            return
+        await asyncio.to_thread(hub.kill)
+        hub.start()
+        await self.revive(hub)
+
+    async def revive(self, hub: HubProcess) -> None:
+        """Wait until a hub answers, starting it again where it ended: as a container's restart policy would."""
+        for _ in range(20):
+            if not hub.alive():
+                hub.start()
+            with contextlib.suppress(RuntimeError):
+                await hub.answering(seconds=30)
+                return
+            await asyncio.sleep(0.5)
+        msg = f"{hub.name} does not come back; the end of its log:\n{hub.log_tail()}"
+        raise RuntimeError(msg)
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """Unreachable for a while: SIGSTOP, and SIGCONT."""
+        family = self.family(name)
+        try:
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        finally:
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
+
+    async def start(self) -> None:
+        """Sandbox first, then every hub."""
+        await self.sandbox.up()
+        config = self.folder / "triggerhub.yaml"
+        text = configuration({source: self.sandbox.api_url(source) for source in SOURCES})
+        config.write_text(text, encoding="utf-8")
+        self.make_hubs(config)
+        for hub in self.hubs.values():
+            hub.start()
+        for hub in self.hubs.values():
+            await hub.ready()
+
+    @abstractmethod
+    def make_hubs(self, config: Path) -> None:
+        """Fill `hubs`."""
+
+    async def stop(self) -> None:
+        """End everything, the sandbox last."""
+        processes: list[Process] = [*self.hubs.values(), self.sandbox]
+        for process in processes:
+            await asyncio.to_thread(process.kill)
+
+
+class Embedded(SetUp):
+    """One process and its broker."""
+
+    name = "embedded"
+    killable: Mapping[str, float] = MappingProxyType({"hub": 3.0, "broker": 1.0})
+    freezable = ("broker",)
+
+    def make_hubs(self, config: Path) -> None:
+        self.database = self.folder / "hub.db"
+        self.database_url = f"sqlite:///{self.database}"
+        environment = hub_environment(
+            database_url=self.database_url, sandbox=self.sandbox, secrets=DEMO_SECRETS, **SETTINGS
+        )
+        self.hubs["hub"] = HubProcess(
+            self.folder, config=config, environment=environment, without=self.without, name="hub"
+        )
+
+    @property
+    def ingress(self) -> HubProcess:
+        return self.hubs["hub"]
+
+    def family(self, name: str) -> list[psutil.Process]:
+        del name
+        with contextlib.suppress(psutil.NoSuchProcess, RuntimeError):
+            return psutil.Process(self.ingress.pid).children(recursive=True)
+        return []
+
+    async def kill_service(self, name: str) -> None:
+        for process in self.family(name):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    async def fill_disk(self, seconds: float) -> None:
+        """One life on a disk with almost no room left."""
+        hub = self.ingress
+        await asyncio.to_thread(hub.kill)
+        files = self.folder.glob(f"{self.database.name}*")
+        limit = max(path.stat().st_size for path in files) + SPARE_BYTES
+        hub.start("--file-limit", str(limit))
+        with contextlib.suppress(RuntimeError):
+            await hub.answering(seconds=10)
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(hub.kill)
+        hub.start()
+        await self.revive(hub)
+
+    async def lock_database(self, seconds: float) -> None:
+        """Another program holds the write lock."""
+
+        @contextlib.contextmanager
+        def locked() -> Iterator[None]:
+            connection = sqlite3.connect(self.database, timeout=5, check_same_thread=False, isolation_level=None)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield
+            finally:
+                connection.close()
+
+        with contextlib.suppress(sqlite3.OperationalError), locked():
+            await asyncio.sleep(seconds)
+
+
+class Cluster(SetUp):
+    """Every role in a process of its own."""
+
+    name = "cluster"
+    killable: Mapping[str, float] = MappingProxyType(
+        {"ingress": 2.0, "router": 2.0, "runner": 3.0, "poster": 3.0, "kafka": 0.7, "postgres": 1.0}
+    )
+    freezable = ("kafka", "postgres")
+
+    def __init__(
+        self, folder: Path, *, kafka: Kafka, postgres: Postgres, database_url: str, without: Sequence[str] = ()
+    ) -> None:
+        super().__init__(folder, without=without)
+        self.kafka = kafka
+        self.postgres = postgres
+        self.database_url = database_url
+
+    def make_hubs(self, config: Path) -> None:
+        environment = hub_environment(
+            database_url=self.database_url, sandbox=self.sandbox, secrets=DEMO_SECRETS, **SETTINGS
+        ) | self.kafka.environment()
+        for role in ROLES:
+            self.hubs[role] = HubProcess(
+                self.folder, config=config, environment=environment, roles=role, without=self.without
+            )
+
+    @property
+    def ingress(self) -> HubProcess:
+        return self.hubs["ingress"]
+
+    def family(self, name: str) -> list[psutil.Process]:
+        port = urlsplit(f"kafka://{self.kafka.bootstrap}").port
+        if name == "kafka":
+            listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+            pids = {one.pid for one in listening if one.laddr.port == port and one.pid}
+        else:
+            pids = {_postmaster(self.postgres.url)}
+        found: list[psutil.Process] = []
+        for pid in pids:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                top = psutil.Process(pid)
+                found += [top, *top.children(recursive=True)]
+        return found
+
+    async def kill_service(self, name: str) -> None:
+        service = self.kafka if name == "kafka" else self.postgres
+        await asyncio.to_thread(service.kill)
+        await asyncio.to_thread(service.restart)
+
+
+def _postmaster(url: str) -> int:
+    """Process id of a PostgreSQL whose socket folder (or a folder near it) holds its data."""
+    folder = Path(parse_qs(urlsplit(url).query)["host"][0])
+    notes = [*folder.glob("postmaster.pid"), *folder.glob("*/postmaster.pid")]
+    return int(notes[0].read_text().splitlines()[0])
+
+
+@asynccontextmanager
+async def embedded(*, without: Sequence[str] = ()) -> AsyncIterator[Embedded]:
+    """A running embedded set-up in a folder of its own."""
+    folder = own_folder("crash-embedded")
+    setup = Embedded(folder, without=without)
+    try:
+        await setup.start()
+        yield setup
+    finally:
+        await setup.stop()
+
+
+@asynccontextmanager
+async def cluster(kafka: Kafka, postgres: Postgres, *, without: Sequence[str] = ()) -> AsyncIterator[Cluster]:
+    """A running cluster on a fresh database and an emptied broker."""
+    folder = own_folder("crash-cluster")
+    await kafka.reset()
+    url = await postgres.create_database()
+    setup = Cluster(folder, kafka=kafka, postgres=postgres, database_url=url, without=without)
+    try:
+        await setup.start()
+        yield setup
+    finally:
+        await setup.stop()
+        await postgres.wait_until_ready()
+        await postgres.drop_database(url)
