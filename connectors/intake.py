@@ -57,8 +57,11 @@ class Intake:
                     done.set_exception(_as_unavailable(error))
             return
         for delivery, done in group:
+            # Copies that came into one group: the first one has the event, the others are duplicates.
+            first = {event.id for event in delivery.events} & fresh
+            fresh -= first
             if not done.done():
-                done.set_result({event.id for event in delivery.events if event.id in fresh})
+                done.set_result(first)
 
 
 def _as_unavailable(error: Exception) -> StorageUnavailableError:

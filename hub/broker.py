@@ -142,6 +142,8 @@ class Broker:
         )
         self._deaths: deque[float] = deque()
         self._stopping = asyncio.Event()
+        self._life = 0
+        """Of the embedded broker: grows when it forgot."""
         self.poisoned: str | None = None
         """Why consuming stopped, if it did."""
 
@@ -201,6 +203,7 @@ class Broker:
             given: Any = {} if factor == -1 else None
             new = [NewTopic(name, count, factor, given) for name, count in wanted if name not in known]
             if new:
+                self._begin_again({topic.name for topic in new})
                 answer = await admin.create_topics(new)
                 for name, code, *text in answer.topic_errors:
                     if code not in {0, TopicAlreadyExistsError.errno}:  # another process may be faster
@@ -209,6 +212,22 @@ class Broker:
                 await _visible(admin, {name for name, _ in wanted})
         finally:
             await admin.close()
+
+    def _begin_again(self, missing: set[str]) -> None:
+        """A topic that is missing has no records: whoever consumes it already shall begin at its beginning.
+
+        The embedded broker forgets with every restart, and answers a fetch beyond its end with nothing instead of an
+        error: a consumer that kept its position would wait until as many records were written again.
+        """
+        if not self._embedded:
+            return
+        self._life += 1
+        for subscriber in self._kafka.subscribers:
+            consumer = getattr(subscriber, "consumer", None)
+            if consumer is not None:
+                for partition in consumer.assignment():
+                    if partition.topic in missing:
+                        consumer.seek(partition, 0)
 
     async def publish(self, messages: Sequence[tuple[Message, BaseModel | None]]) -> list[str]:
         """Publish records; return the refs of those the broker confirmed. Never raises for a broker that is away."""
@@ -250,6 +269,7 @@ class Broker:
             await message.nack()
             await self._pause(5)
             return
+        life = self._life
         good: list[tuple[ConsumerRecord[Any, Any], Taken[Any]]] = []
         unreadable: list[DeadLetter] = []
         for record in records:
@@ -269,7 +289,8 @@ class Broker:
                     "a batch could not be stored", topic=topic.name, size=len(records), error=str(error)
                 )
                 if delay is None or await self._pause(delay):
-                    await message.nack()
+                    if life == self._life:  # else these positions mean other records now
+                        await message.nack()
                     return
         self._judge(topic, len(dead))
         await message.ack()

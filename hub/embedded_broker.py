@@ -14,7 +14,7 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +27,12 @@ RESTART_DELAYS: Final = (0.0, 0.2, 1.0, 5.0)
 STABLE_SECONDS: Final = 60.0
 """A broker that lived this long did not die of its start: the next restart is immediate again."""
 TELL_SECONDS: Final = 30.0
+_WATCH: Final = """
+"$0" "$@" & child=$!
+trap 'kill "$child" 2>/dev/null' EXIT
+trap 'exit 0' TERM INT
+while kill -0 %d 2>/dev/null && kill -0 "$child" 2>/dev/null; do sleep 0.5; done
+"""
 PR_SET_PDEATHSIG: Final = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 """Loaded here: between fork and exec another thread may hold the loader's lock."""
@@ -119,15 +125,9 @@ async def embedded_broker(
 
 async def _start(binary: Path, port: int) -> asyncio.subprocess.Process:
     address = f"tcp://127.0.0.1:{port}"
+    options = ["--listener-url", address, "--advertised-listener-url", address, "--storage-engine", "memory://tansu/"]
     process = await asyncio.create_subprocess_exec(
-        *_watched(binary),
-        "broker",
-        "--listener-url",
-        address,
-        "--advertised-listener-url",
-        address,
-        "--storage-engine",
-        "memory://tansu/",
+        *watched([str(binary), "broker", *options]),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -176,15 +176,11 @@ async def _tell(process: asyncio.subprocess.Process, on_restart: Callable[[], Aw
             return
 
 
-def _watched(binary: Path) -> list[str]:
+def watched(command: Sequence[str], *, platform: str = sys.platform) -> list[str]:
     """The command line. Where the kernel cannot tie the child to us, a shell watches the parent instead."""
-    if sys.platform == "linux":
-        return [str(binary)]
-    script = (
-        '"$0" "$@" & child=$!; '
-        "while kill -0 %d 2>/dev/null && kill -0 $child 2>/dev/null; do sleep 1; done; kill $child"
-    )
-    return ["/bin/sh", "-c", script % os.getpid(), str(binary)]
+    if platform == "linux":
+        return list(command)
+    return ["/bin/sh", "-c", _WATCH % os.getpid(), *command]
 
 
 def _die_with_parent() -> None:

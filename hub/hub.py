@@ -91,7 +91,7 @@ class Hub:
 
 
 @dataclass(slots=True)
-class _Parts:
+class Parts:
     """What a process is made of, as far as its roles need it."""
 
     settings: Settings
@@ -124,7 +124,7 @@ async def running_hub(
     host: str = "127.0.0.1",
     port: int = 8080,
     environment: Mapping[str, str] | None = None,
-    watch: Callable[[_Parts], Awaitable[None]] | None = None,
+    watch: Callable[[Parts], Awaitable[None]] | None = None,
     makers: Makers | None = None,
 ) -> AsyncIterator[Hub]:
     """Run a hub for the length of the block. Raises StartError, SecretError, PortInUseError before anything runs."""
@@ -172,7 +172,7 @@ async def _assemble(
     live: dict[str, LiveConnection],
     roles: frozenset[str],
     database: Database,
-) -> _Parts:
+) -> Parts:
     instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     metrics = Metrics()
     holder: list[Publisher] = []
@@ -195,7 +195,7 @@ async def _assemble(
     publisher = Publisher(database, broker)
     holder.append(publisher)
     http = await stack.enter_async_context(httpx.AsyncClient(limits=httpx.Limits(max_connections=100)))
-    parts = _Parts(
+    parts = Parts(
         settings=settings,
         roles=roles,
         instance=instance,
@@ -213,7 +213,7 @@ async def _assemble(
     return parts
 
 
-def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str, makers: Makers) -> None:
+def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers) -> None:
     settings, progress = parts.settings, parts.progress
     if "ingress" in parts.roles:
         parts.intake = makers.intake(parts.database)
@@ -273,9 +273,9 @@ def _add_roles(stack: AsyncExitStack, parts: _Parts, api_key: str, makers: Maker
 async def _start(
     tasks: asyncio.TaskGroup,
     stack: AsyncExitStack,
-    parts: _Parts,
+    parts: Parts,
     listener: socket.socket,
-    watch: Callable[[_Parts], Awaitable[None]] | None,
+    watch: Callable[[Parts], Awaitable[None]] | None,
 ) -> list[asyncio.Task[Any]]:
     pages = Pages(progress=parts.progress, metrics=parts.metrics, ingress=parts.ingress)
     if "web" in parts.roles:
@@ -317,7 +317,7 @@ def _make_due(connection: Any) -> None:
     make_all_due(connection)
 
 
-async def _stop(parts: _Parts) -> None:
+async def _stop(parts: Parts) -> None:
     if parts.ingress is not None:
         parts.ingress.closing = True
     try:
@@ -336,20 +336,25 @@ async def _stop(parts: _Parts) -> None:
     await parts.broker.stop()
 
 
-async def _identify(parts: _Parts) -> None:
+async def _identify(parts: Parts) -> None:
     """Ask each vendor who we are, until it answers: that is how our own posts are known when they come back."""
     waiting = dict(parts.outbound) if parts.ingress is not None else {}
     while waiting:
         for name, outbound in list(waiting.items()):
+            if parts.outbound.get(name) is not outbound:  # the configuration was loaded again meanwhile
+                del waiting[name]
+                continue
             try:
                 found = await outbound.poster.identify()
             except PostError as error:
                 log.warning("the vendor did not say who we are", connection=name, reason=str(error))
                 continue
-            declared = declared_identity(parts.live[name].settings)
-            parts.inbound[name].identity = Identity(
-                actor_ids=declared.actor_ids | found.actor_ids, logins=declared.logins | found.logins
-            )
+            live, inbound = parts.live.get(name), parts.inbound.get(name)
+            if live is not None and inbound is not None:
+                declared = declared_identity(live.settings)
+                inbound.identity = Identity(
+                    actor_ids=declared.actor_ids | found.actor_ids, logins=declared.logins | found.logins
+                )
             del waiting[name]
         if waiting:
             await asyncio.sleep(IDENTIFY_AGAIN_SECONDS)

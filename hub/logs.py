@@ -27,7 +27,8 @@ def set_up_logs(level: str, *, style: str = "auto") -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info if not console else _passed,
+        # Formatted here for both styles: the console's own tracebacks would show local variables, bodies among them.
+        structlog.processors.format_exc_info,
         _blot,
     ]
     renderer: Any = (
@@ -65,10 +66,6 @@ def set_up_logs(level: str, *, style: str = "auto") -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # aiokafka repeats every refused connection on three lines; our own line says it once, with the remedy.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-
-
-def _passed(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return event
 
 
 def _blot(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

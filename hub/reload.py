@@ -32,7 +32,7 @@ from router.problems import ConfigError
 from schemas.config import Config
 
 if TYPE_CHECKING:
-    from hub.hub import _Parts
+    from hub.hub import Parts
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class Reload:
         self._look_seconds = look_seconds
         self._identifying: dict[str, asyncio.Task[None]] = {}
 
-    async def watch(self, parts: _Parts) -> None:
+    async def watch(self, parts: Parts) -> None:
         """For `running_hub(watch=…)`: runs until cancelled. Never raises for a broken configuration."""
         seen = await asyncio.to_thread(self._signature, parts.loaded.config)
         async with (
@@ -102,7 +102,7 @@ class Reload:
             log.exception("the changed configuration could not be read; the last good one stays in force")
             return None
 
-    def _take(self, parts: _Parts, loaded: Loaded, http: httpx.AsyncClient, tasks: asyncio.TaskGroup) -> None:
+    def _take(self, parts: Parts, loaded: Loaded, http: httpx.AsyncClient, tasks: asyncio.TaskGroup) -> None:
         """Everything at once, without waiting in between: no event sees half a configuration."""
         before = set(parts.live)
         posts = bool(parts.roles & {"poster", "runner", "ingress"})
@@ -140,7 +140,7 @@ class Reload:
         )
 
     def _resolved(
-        self, parts: _Parts, config: Config, http: httpx.AsyncClient | None
+        self, parts: Parts, config: Config, http: httpx.AsyncClient | None
     ) -> tuple[dict[str, LiveConnection], dict[str, Outbound]]:
         """Connections that are new or differ, secrets resolved, and their posters (none without `http`).
 
@@ -167,7 +167,7 @@ class Reload:
             found |= live
         return found, outbound
 
-    async def _identify(self, parts: _Parts, name: str) -> None:
+    async def _identify(self, parts: Parts, name: str) -> None:
         """Ask the vendor who we are, until it answers."""
         while (outbound := parts.outbound.get(name)) is not None:
             try:

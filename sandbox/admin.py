@@ -139,7 +139,9 @@ def _log(world: World) -> Endpoint:
 
 def _state(world: World) -> Endpoint:
     async def endpoint(_: Request) -> Response:
-        return Response(orjson.dumps(world.state(), default=str), media_type="application/json")
+        # Some state is kept by number.
+        body = orjson.dumps(world.state(), default=str, option=orjson.OPT_NON_STR_KEYS)
+        return Response(body, media_type="application/json")
 
     return endpoint
 

@@ -13,7 +13,10 @@ import pytest
 from services.kafka import Kafka, start_kafka
 from services.need import ServiceMissingError, without
 from services.postgres import MigratedDatabases, Postgres, start_postgres
+from services.worlds import World
 
+from hub.embedded_broker import embedded_broker
+from hub.settings import Settings
 from storage.database import Database, open_database
 from storage.migrate import upgrade
 
@@ -109,9 +112,7 @@ def migrated(engine: str, request: pytest.FixtureRequest) -> MigratedDatabases |
 async def database_url(migrated: MigratedDatabases | Path, tmp_path: Path) -> AsyncIterator[str]:
     """URL of a migrated database of this test's own, on each engine in turn."""
     if isinstance(migrated, Path):
-        path = tmp_path / f"{uuid.uuid4().hex[:8]}.db"
-        shutil.copyfile(migrated, path)
-        yield f"sqlite:///{path}"
+        yield f"sqlite:///{shutil.copyfile(migrated, tmp_path / f'{uuid.uuid4().hex[:8]}.db')}"
         return
     url = await migrated.take()
     yield url
@@ -141,6 +142,41 @@ def database(database_url: str, open_database_at: Callable[[str], Database]) -> 
 def other_database(database_url: str, open_database_at: Callable[[str], Database]) -> Database:
     """The same database, as another process has it open."""
     return open_database_at(database_url)
+
+
+@pytest.fixture
+def sqlite_database(
+    sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]
+) -> Database:
+    """A migrated database, open, where one engine is enough."""
+    path = tmp_path / "only.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    return open_database_at(f"sqlite:///{path}")
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
+def broker_kind(request: pytest.FixtureRequest) -> tuple[str, Kafka | None]:
+    """`embedded`, or `apache` with the service."""
+    name = str(request.param)
+    return name, request.getfixturevalue("kafka") if name == "apache" else None
+
+
+@pytest.fixture
+async def world(broker_kind: tuple[str, Kafka | None], sqlite_database: Database) -> AsyncIterator[World]:
+    """An empty broker, each kind in turn."""
+    name, kafka = broker_kind
+    if kafka is not None:
+        await kafka.reset()
+        yield World(
+            name, Settings(kafka_bootstrap_servers=kafka.bootstrap), [kafka.bootstrap], sqlite_database
+        )
+        return
+
+    async def nothing() -> None:
+        pytest.fail("the embedded broker died")
+
+    async with embedded_broker(on_restart=nothing) as address:
+        yield World(name, Settings(kafka_bootstrap_servers=None), [address], sqlite_database)
 
 
 async def _migrate(url: str) -> None:

@@ -89,7 +89,7 @@ async def _show(console: Console, running: Demo) -> list[Standing]:
 
 
 def _progress(standings: Sequence[Standing]) -> Group:
-    lines = []
+    lines: list[Text | Spinner] = []
     for standing in standings:
         state = _STATES.get(standing.status, standing.status)
         posted = ", ".join(post.output for post in standing.posted if post.status == "posted")

@@ -6,131 +6,23 @@ What the embedded broker cannot do is a strict expected failure here, so that th
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
-from faststream import AckPolicy
 from services import records
-from services.facts import make_delivery, make_dispatch, make_event, make_result
-from services.kafka import Kafka, Listener
+from services.facts import make_dispatch, make_event, make_result
+from services.kafka import Kafka
 from services.lines import child
-from services.need import OutOfReachError, without
-from sqlalchemy import select
+from services.worlds import GROUP, Collector, World, message, publish, until
 
-from hub.broker import DEAD_LETTERS_TOLERATED, Broker, Handler, Taken
-from hub.embedded_broker import embedded_broker
+from hub.broker import Taken
 from hub.settings import Settings
 from schemas.event import Event
-from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS, TOPICS, TopicSpec
-from storage import outbox
-from storage.database import Database, StorageUnavailableError
-from storage.deliveries import store_deliveries
+from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS, TOPICS
+from storage.database import Database
 from storage.outbox import Message
-from storage.rows import table
-from storage.tables import DeadLetterRow
-
-GROUP = "triggerhub-test"
-
-
-@dataclass
-class World:
-    """A running broker and what reaches it."""
-
-    kind: str
-    settings: Settings
-    bootstrap: list[str]
-    database: Database
-
-    def broker(self, **changes: Any) -> Broker:
-        """As one process of triggerhub has it."""
-        return Broker(self.settings.model_copy(update=changes), self.database, bootstrap=self.bootstrap)
-
-    @asynccontextmanager
-    async def running(
-        self, handler: Handler | None = None, *, topic: TopicSpec = EVENTS, group: str = GROUP
-    ) -> AsyncIterator[Broker]:
-        """A started broker, consuming if a handler is given."""
-        broker = self.broker()
-        if handler is not None:
-            broker.subscribe(topic, group=group, handler=handler)
-        try:
-            await broker.start()
-            yield broker
-        finally:
-            await broker.stop()
-
-
-@dataclass
-class Collector:
-    """A handler that remembers what it got. `fail` is raised instead, while it is set."""
-
-    taken: list[Taken[Any]] = field(default_factory=list)
-    fail: Callable[[Sequence[Taken[Any]]], Exception | None] = lambda _batch: None
-    calls: int = 0
-
-    async def __call__(self, batch: Sequence[Taken[Any]]) -> None:
-        self.calls += 1
-        error = self.fail(batch)
-        if error is not None:
-            raise error
-        self.taken += batch
-
-    @property
-    def ids(self) -> list[str]:
-        return [one.value.id for one in self.taken]
-
-    async def got(self, count: int, *, seconds: float = 30) -> None:
-        await until(lambda: len(self.taken) >= count, seconds=seconds)
-
-
-async def until(done: Callable[[], bool], *, seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not done():
-            await asyncio.sleep(0.01)
-
-
-def message(event: Event) -> Message:
-    return Message(EVENTS.name, event.id, event.subject, event.model_dump_json().encode())
-
-
-async def publish(broker: Broker, *events: Event) -> None:
-    assert await broker.publish([(message(one), one) for one in events]) == [one.id for one in events]
-
-
-@pytest.fixture
-def database(sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]) -> Database:
-    """One engine is enough here: brokers differ, not databases."""
-    path = tmp_path / "hub.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    return open_database_at(f"sqlite:///{path}")
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
-def kind(request: pytest.FixtureRequest) -> tuple[str, Kafka | None]:
-    name = str(request.param)
-    return name, request.getfixturevalue("kafka") if name == "apache" else None
-
-
-@pytest.fixture
-async def world(kind: tuple[str, Kafka | None], database: Database) -> AsyncIterator[World]:
-    name, kafka = kind
-    if kafka is not None:
-        await kafka.reset()
-        yield World(name, Settings(kafka_bootstrap_servers=kafka.bootstrap), [kafka.bootstrap], database)
-        return
-
-    async def nothing() -> None:
-        pytest.fail("the embedded broker died")
-
-    async with embedded_broker(on_restart=nothing) as address:
-        yield World(name, Settings(kafka_bootstrap_servers=None), [address], database)
-
 
 # -- topics ------------------------------------------------------------------------------------------------------------
 
@@ -141,20 +33,26 @@ async def test_every_topic_is_declared_with_its_dead_letter_partner(world: World
         assert {name for name in found if name.startswith("triggerhub.")} == {
             name for topic in TOPICS for name in (topic.name, topic.dead_letter)
         }
-        assert all(found[topic.name] == (4 if world.kind == "embedded" else topic.partitions) for topic in TOPICS)
+        assert all(
+            found[topic.name] == (4 if world.kind == "embedded" else topic.partitions) for topic in TOPICS
+        )
         assert all(found[topic.dead_letter] == 1 for topic in TOPICS)
 
 
 async def test_declaring_again_and_by_several_at_once_is_harmless(world: World) -> None:
     await asyncio.gather(*(world.broker().declare_topics() for _ in range(3)))
     await world.broker().declare_topics()
-    assert len([name for name in await records.topics(world.bootstrap) if name.startswith("triggerhub.")]) == 6
+    assert (
+        len([name for name in await records.topics(world.bootstrap) if name.startswith("triggerhub.")]) == 6
+    )
 
 
 @pytest.mark.kafka
-async def test_a_topic_that_cannot_be_made_is_named(kafka: Kafka, database: Database) -> None:
+async def test_a_topic_that_cannot_be_made_is_named(kafka: Kafka, sqlite_database: Database) -> None:
     await kafka.reset()
-    world = World("apache", Settings(kafka_bootstrap_servers=kafka.bootstrap), [kafka.bootstrap], database)
+    world = World(
+        "apache", Settings(kafka_bootstrap_servers=kafka.bootstrap), [kafka.bootstrap], sqlite_database
+    )
     with pytest.raises(KafkaError, match=EVENTS.name):
         await world.broker(kafka_replication_factor=99).declare_topics()
     await world.broker(kafka_replication_factor=1, kafka_partitions=3).declare_topics()
@@ -174,15 +72,18 @@ async def test_a_record_has_key_body_and_cloudevents_headers(world: World) -> No
     assert record.key == event.subject.encode()
     assert Event.model_validate_json(record.value) == event
     headers = {name: value.decode() for name, value in record.headers}
-    assert headers.items() >= {
-        "ce_specversion": "1.0",
-        "ce_id": "evt_1",
-        "ce_type": "github.issue.opened",
-        "ce_source": "github/acme",
-        "ce_subject": event.subject,
-        "content-type": "application/cloudevents+json; charset=UTF-8",
-        "traceparent": str(event.traceparent),
-    }.items()
+    assert (
+        headers.items()
+        >= {
+            "ce_specversion": "1.0",
+            "ce_id": "evt_1",
+            "ce_type": "github.issue.opened",
+            "ce_source": "github/acme",
+            "ce_subject": event.subject,
+            "content-type": "application/cloudevents+json; charset=UTF-8",
+            "traceparent": str(event.traceparent),
+        }.items()
+    )
 
 
 async def test_dispatches_and_results_say_what_they_are(world: World) -> None:
@@ -190,8 +91,19 @@ async def test_dispatches_and_results_say_what_they_are(world: World) -> None:
     async with world.running() as broker:
         sent = await broker.publish(
             [
-                (Message(DISPATCHES.name, dispatch.id, dispatch.conversation, dispatch.model_dump_json().encode()), dispatch),
-                (Message(RESULTS.name, result.id, result.conversation, result.model_dump_json().encode()), None),
+                (
+                    Message(
+                        DISPATCHES.name,
+                        dispatch.id,
+                        dispatch.conversation,
+                        dispatch.model_dump_json().encode(),
+                    ),
+                    dispatch,
+                ),
+                (
+                    Message(RESULTS.name, result.id, result.conversation, result.model_dump_json().encode()),
+                    None,
+                ),
             ]
         )
         assert sent == [dispatch.id, result.id]
@@ -296,7 +208,7 @@ asyncio.run(main())
 
 
 async def test_what_a_killed_process_had_in_hand_is_delivered_again(
-    world: World, kind: tuple[str, Kafka | None], tmp_path: Path
+    world: World, broker_kind: tuple[str, Kafka | None], tmp_path: Path
 ) -> None:
     """The child gets the record, is killed before its handler returned, and the next process gets the record."""
     arguments = (world.kind, world.bootstrap[0], f"sqlite:///{tmp_path}/child.db", GROUP)
@@ -307,8 +219,8 @@ async def test_what_a_killed_process_had_in_hand_is_delivered_again(
         assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == 0
         consumer.process.kill()
         await consumer.ended()
-    if kind[1] is not None:
-        await kind[1].evict(GROUP)
+    if broker_kind[1] is not None:
+        await broker_kind[1].evict(GROUP)
     seen = Collector()
     async with world.running(seen):
         await seen.got(1)
@@ -352,238 +264,3 @@ async def test_two_processes_of_a_group_share_the_work(request: pytest.FixtureRe
     assert one.ids
     assert two.ids
     assert len(one.ids) + len(two.ids) == 120
-
-
-# -- dead letters ------------------------------------------------------------------------------------------------------
-
-
-async def letters(database: Database) -> list[dict[str, Any]]:
-    rows = table(DeadLetterRow)
-    return await database.read(lambda c: [dict(row) for row in c.execute(select(rows).order_by(rows.c.id)).mappings()])
-
-
-GARBAGE = [
-    b"",
-    b"not json",
-    b"\xff\xfe\x00",
-    b"[]",
-    b'{"specversion": "1.0"}',
-    b'{"id": {"secret": "hunter2"}}',
-]
-
-
-async def test_unreadable_records_go_aside_and_the_good_ones_go_on(world: World) -> None:
-    seen = Collector()
-    good = make_event("evt_1").model_dump_json().encode()
-    async with world.running():
-        await records.write(world.bootstrap, EVENTS.name, ("k", good), *(("k", one) for one in GARBAGE), ("k", good))
-    async with world.running(seen):
-        await seen.got(2)
-        dead = await records.read_all(world.bootstrap, EVENTS.dead_letter, count=len(GARBAGE))
-    kept = await letters(world.database)
-    assert sorted(row["value"] for row in kept) == sorted(GARBAGE)
-    assert {row["topic"] for row in kept} == {EVENTS.name}
-    assert {row["key"] for row in kept} == {b"k"}
-    assert sorted(record.value or b"" for record in dead) == sorted(GARBAGE)
-    assert {record.key for record in dead} == {b"k"}
-    by_origin = {dict(record.headers)["triggerhub-origin"].decode(): dict(record.headers) for record in dead}
-    assert set(by_origin) == {row["id"] for row in kept}
-    for row in kept:
-        assert by_origin[row["id"]]["triggerhub-reason"].decode() == row["reason"]
-        assert "hunter2" not in row["reason"]
-    assert seen.calls == 1  # one batch, good and bad together
-    assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == len(GARBAGE) + 2
-
-
-async def test_a_record_that_no_handler_can_take_goes_aside_alone(world: World) -> None:
-    """FastStream swallows a handler's exception: without care the batch would be lost with the next commit."""
-    seen = Collector(fail=lambda batch: LookupError("hunter2") if any(one.value.id == "evt_3" for one in batch) else None)
-    async with world.running() as broker:
-        await publish(broker, *(make_event(f"evt_{n}") for n in range(6)))
-    async with world.running(seen):
-        await seen.got(5)
-        await until(lambda: seen.calls >= 7)
-        [dead] = await records.read_all(world.bootstrap, EVENTS.dead_letter, count=1)
-    assert seen.ids == ["evt_0", "evt_1", "evt_2", "evt_4", "evt_5"]
-    [row] = await letters(world.database)
-    assert Event.model_validate_json(row["value"]).id == "evt_3"
-    assert row["value"] == dead.value
-    assert "LookupError" in row["reason"]
-    assert "hunter2" not in row["reason"]
-
-
-async def test_a_dead_message_of_ours_is_not_announced_for_ever(world: World) -> None:
-    event = make_event("evt_1")
-    await world.database.write(store_deliveries, [make_delivery("d-1", event)])
-    seen = Collector(fail=lambda _batch: ValueError("never"))
-    async with world.running(seen) as broker:
-        await publish(broker, event)
-        await records.read_all(world.bootstrap, EVENTS.dead_letter, count=1)
-    assert await world.database.read(outbox.depth) == (0, 0.0)
-    assert len(await letters(world.database)) == 1
-
-
-async def test_too_many_dead_letters_stop_consuming(world: World) -> None:
-    seen = Collector()
-    good = make_event("evt_1").model_dump_json().encode()
-    async with world.running(seen) as broker:
-        bad = [("k", b"bad %d" % n) for n in range(DEAD_LETTERS_TOLERATED + 1)]
-        await records.write(world.bootstrap, EVENTS.name, *bad)
-        await until(lambda: broker.poisoned is not None)
-        assert EVENTS.name in str(broker.poisoned)
-        await records.write(world.bootstrap, EVENTS.name, ("k", good))
-        await asyncio.sleep(1)
-        assert seen.taken == []
-        done = await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name)
-        assert done == len(bad)
-    assert len(await letters(world.database)) == len(bad)
-    again = Collector()
-    async with world.running(again):  # started again, after the cause was repaired
-        await again.got(1)
-
-
-async def test_a_few_dead_letters_do_not_stop_consuming(world: World) -> None:
-    seen = Collector()
-    good = make_event("evt_1").model_dump_json().encode()
-    async with world.running(seen) as broker:
-        await records.write(
-            world.bootstrap, EVENTS.name, *[("k", b"bad %d" % n) for n in range(DEAD_LETTERS_TOLERATED)], ("k", good)
-        )
-        await seen.got(1)
-        assert broker.poisoned is None
-
-
-# -- trouble -----------------------------------------------------------------------------------------------------------
-
-
-async def test_a_batch_that_cannot_be_stored_is_tried_again_and_not_committed(world: World) -> None:
-    down = True
-    seen = Collector(fail=lambda _batch: StorageUnavailableError("the disk is full") if down else None)
-    async with world.running(seen) as broker:
-        await publish(broker, make_event("evt_1"), make_event("evt_2"))
-        await until(lambda: seen.calls >= 3)
-        assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == 0
-        assert await letters(world.database) == []
-        down = False
-        await seen.got(2)
-        await broker.stop_consuming()
-    assert seen.ids == ["evt_1", "evt_2"]
-    assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == 2
-
-
-async def test_a_process_that_stops_while_storage_is_down_commits_nothing(world: World) -> None:
-    first = Collector(fail=lambda _batch: StorageUnavailableError("down"))
-    second = Collector()
-    async with world.running(first) as broker:
-        await publish(broker, make_event("evt_1"))
-        await until(lambda: first.calls >= 3)
-        began = time.monotonic()
-    assert time.monotonic() - began < 5  # it does not wait for the database to come back
-    async with world.running(second):
-        await second.got(1)
-    assert second.ids == ["evt_1"]
-
-
-def test_no_subscriber_acknowledges_before_the_work(database: Database) -> None:
-    """FastStream's default does: offsets would be committed before anything is durable."""
-    for servers in (None, "127.0.0.1:1"):
-        broker = Broker(Settings(kafka_bootstrap_servers=servers), database, bootstrap=["127.0.0.1:1"])
-        for topic in TOPICS:
-            broker.subscribe(topic, group=GROUP, handler=Collector())
-        subscribers = list(broker._kafka.subscribers)  # noqa: SLF001 - what FastStream made of our options
-        assert len(subscribers) == len(TOPICS)
-        for subscriber in subscribers:
-            assert subscriber.ack_policy is AckPolicy.MANUAL
-            assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001 - as above
-
-
-@pytest.mark.kafka
-async def test_apache_kafka_killed_and_restarted(kafka: Kafka, database: Database) -> None:
-    """Consumers and producers of a running process go on; a message published meanwhile arrives."""
-    await kafka.reset()
-    world = World("apache", Settings(kafka_bootstrap_servers=kafka.bootstrap), [kafka.bootstrap], database)
-    seen = Collector()
-    async with world.running(seen) as broker:
-        await publish(broker, make_event("evt_1"))
-        await seen.got(1)
-        try:
-            await asyncio.to_thread(kafka.kill)
-        except OutOfReachError as error:
-            without(error)
-        assert not await broker.ping(timeout=1)
-        async with asyncio.TaskGroup() as tasks:
-            waiting = tasks.create_task(broker.publish([(message(make_event("evt_2")), None)]))
-            await asyncio.to_thread(kafka.restart)
-        assert waiting.result() == ["evt_2"]
-        await seen.got(2, seconds=60)
-        await publish(broker, make_event("evt_3"))
-        await until(lambda: "evt_3" in seen.ids, seconds=60)
-        assert await broker.ping()
-    assert set(seen.ids) == {"evt_1", "evt_2", "evt_3"}
-
-
-# -- security ----------------------------------------------------------------------------------------------------------
-
-LISTENERS: list[Listener] = ["SASL_PLAINTEXT/PLAIN", "SASL_PLAINTEXT/SCRAM-SHA-512", "SSL", "SASL_SSL/SCRAM-SHA-256"]
-
-
-def secured(kafka: Kafka, listener: Listener, monkeypatch: pytest.MonkeyPatch, **changes: str) -> Settings:
-    """Settings as a process reads them from its environment."""
-    try:
-        environment = kafka.environment(listener)
-    except OutOfReachError as error:
-        without(error)
-    for name, value in (environment | changes).items():
-        monkeypatch.setenv(name, value)
-    return Settings()
-
-
-@pytest.mark.kafka
-@pytest.mark.parametrize("listener", LISTENERS)
-async def test_a_secured_broker_is_reached(
-    kafka: Kafka, database: Database, monkeypatch: pytest.MonkeyPatch, listener: Listener
-) -> None:
-    settings = secured(kafka, listener, monkeypatch)
-    await kafka.reset()
-    world = World(listener, settings, settings.bootstrap_servers, database)
-    seen = Collector()
-    async with world.running(seen) as broker:
-        await publish(broker, make_event("evt_1"))
-        await seen.got(1)
-
-
-@pytest.mark.kafka
-@pytest.mark.parametrize("listener", ["SASL_PLAINTEXT/PLAIN", "SASL_SSL/SCRAM-SHA-256"])
-async def test_a_wrong_password_is_refused_at_start_without_being_told(
-    kafka: Kafka, database: Database, monkeypatch: pytest.MonkeyPatch, listener: Listener
-) -> None:
-    settings = secured(kafka, listener, monkeypatch, TRIGGERHUB_KAFKA_PASSWORD="hunter2-wrong")
-    await kafka.reset()  # it lives
-    broker = Broker(settings, database, bootstrap=settings.bootstrap_servers)
-    async with asyncio.timeout(30):
-        with pytest.raises(KafkaError) as caught:
-            await broker.start()
-    assert "hunter2-wrong" not in str(caught.value)
-    await broker.stop()
-
-
-@pytest.mark.kafka
-async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    kafka: Kafka, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = secured(kafka, "SSL", monkeypatch).model_copy(update={"kafka_ssl_ca_file": None})
-    await kafka.reset()  # it lives
-    broker = Broker(settings, database, bootstrap=settings.bootstrap_servers)
-    async with asyncio.timeout(30):
-        with pytest.raises(KafkaError):
-            await broker.start()
-    await broker.stop()
-
-
-async def test_a_broker_that_is_not_there_is_an_error_at_start(database: Database) -> None:
-    broker = Broker(Settings(kafka_bootstrap_servers="127.0.0.1:1"), database, bootstrap=["127.0.0.1:1"])
-    began = time.monotonic()
-    with pytest.raises(KafkaError):
-        await broker.start()
-    assert time.monotonic() - began < 60
-    await broker.stop()

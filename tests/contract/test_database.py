@@ -18,7 +18,9 @@ from storage.deliveries import store_deliveries
 
 
 def make_counter(connection: Connection) -> None:
-    connection.execute(text("CREATE TABLE counter (id INTEGER PRIMARY KEY, value INTEGER NOT NULL, note TEXT)"))
+    connection.execute(
+        text("CREATE TABLE counter (id INTEGER PRIMARY KEY, value INTEGER NOT NULL, note TEXT)")
+    )
     connection.execute(text("INSERT INTO counter (id, value) VALUES (1, 0)"))
 
 
@@ -121,7 +123,9 @@ async def test_a_failing_commit_fails_everybody_in_it(counter: Database) -> None
     ended = await asyncio.gather(counter.write(orphan), counter.write(insert, 2), return_exceptions=True)
     assert isinstance(ended[0], SQLAlchemyError | StorageUnavailableError)
     kept = await counter.read(numbers)
-    assert kept == ([2] if ended[1] == 2 else [])  # whoever was told that it is durable finds it, nobody else does
+    assert kept == (
+        [2] if ended[1] == 2 else []
+    )  # whoever was told that it is durable finds it, nobody else does
     assert await counter.read(lambda c: c.execute(text("SELECT count(*) FROM child")).scalar_one()) == 0
     assert await counter.write(insert, 3) == 3
 
@@ -151,7 +155,9 @@ async def test_a_read_sees_one_moment(counter: Database, other_database: Databas
     def two_looks(connection: Connection) -> tuple[list[int], list[int]]:
         before = numbers(connection)
         loop.call_soon_threadsafe(started.set)
-        connection.execute(text("SELECT pg_sleep(0.5)")) if connection.dialect.name == "postgresql" else time.sleep(0.5)
+        connection.execute(
+            text("SELECT pg_sleep(0.5)")
+        ) if connection.dialect.name == "postgresql" else time.sleep(0.5)
         return before, numbers(connection)
 
     async def meanwhile() -> None:
@@ -165,14 +171,18 @@ async def test_a_read_sees_one_moment(counter: Database, other_database: Databas
     assert await counter.read(numbers) == [2]
 
 
-async def test_a_write_that_waits_for_a_lock_does_not_block_the_loop(counter: Database, other_database: Database) -> None:
+async def test_a_write_that_waits_for_a_lock_does_not_block_the_loop(
+    counter: Database, other_database: Database
+) -> None:
     held = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def hold(connection: Connection) -> None:
         increment_by_reading(connection)
         loop.call_soon_threadsafe(held.set)
-        connection.execute(text("SELECT pg_sleep(1)")) if connection.dialect.name == "postgresql" else time.sleep(1)
+        connection.execute(
+            text("SELECT pg_sleep(1)")
+        ) if connection.dialect.name == "postgresql" else time.sleep(1)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(other_database.write(hold))
@@ -231,7 +241,8 @@ async def test_an_error_text_holds_no_parameters(counter: Database) -> None:
     def clash(connection: Connection) -> None:
         for _ in range(2):
             connection.execute(
-                text("INSERT INTO counter (id, value, note) VALUES (2, 0, :note)"), {"note": "very-secret-body"}
+                text("INSERT INTO counter (id, value, note) VALUES (2, 0, :note)"),
+                {"note": "very-secret-body"},
             )
 
     with pytest.raises(IntegrityError) as caught:
@@ -240,14 +251,17 @@ async def test_an_error_text_holds_no_parameters(counter: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "why"), [("mysql://host/name", "mysql"), ("sqlite://", "needs a file"), ("sqlite:///:memory:", "needs a file")]
+    ("url", "why"),
+    [("mysql://host/name", "mysql"), ("sqlite://", "needs a file"), ("sqlite:///:memory:", "needs a file")],
 )
 def test_other_databases_are_refused_with_the_remedy(url: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         open_database(url)
 
 
-async def test_a_folder_that_is_missing_is_made(tmp_path: object, open_database_at: Callable[[str], Database]) -> None:
+async def test_a_folder_that_is_missing_is_made(
+    tmp_path: object, open_database_at: Callable[[str], Database]
+) -> None:
     database = open_database_at(f"sqlite:///{tmp_path}/a/b/hub.db")
     await database.write(make_counter)
     assert await database.read(value_of) == 0

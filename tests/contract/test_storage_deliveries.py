@@ -20,7 +20,10 @@ from storage.tables import Delivery, EventRow, OutboxRow
 
 def counts(connection: Connection) -> tuple[int, int, int]:
     """Deliveries, events, messages."""
-    found = [connection.execute(select(func.count()).select_from(table(m))).scalar_one() for m in (Delivery, EventRow, OutboxRow)]
+    found = [
+        connection.execute(select(func.count()).select_from(table(m))).scalar_one()
+        for m in (Delivery, EventRow, OutboxRow)
+    ]
     return found[0], found[1], found[2]
 
 
@@ -70,7 +73,12 @@ async def test_a_batch_larger_than_one_statement_is_stored_whole(database: Datab
 
 async def test_an_ignored_delivery_is_kept_without_events(database: Database) -> None:
     ignored = Incoming(
-        id="acme-github:d-1", connection="acme-github", outcome="ignored", body_hash="0", body_size=3, reason="a\x00ping"
+        id="acme-github:d-1",
+        connection="acme-github",
+        outcome="ignored",
+        body_hash="0",
+        body_size=3,
+        reason="a\x00ping",
     )
     assert await database.write(store_deliveries, [ignored]) == set()
     row = await database.read(lambda c: c.execute(select(table(Delivery))).mappings().one())
@@ -92,7 +100,9 @@ async def test_races_make_one_event(database: Database, other_database: Database
     assert await database.read(counts) == (320, 20, 20)
 
 
-async def test_races_in_opposite_order_do_not_block_each_other(database: Database, other_database: Database) -> None:
+async def test_races_in_opposite_order_do_not_block_each_other(
+    database: Database, other_database: Database
+) -> None:
     """Without an order of locking, PostgreSQL would end one of two such transactions as a deadlock."""
     for n in range(3):
         batch = [make_delivery(f"d-{n}-{m}", make_event(f"evt_{n}_{m}")) for m in range(450)]
@@ -131,7 +141,12 @@ async def test_a_body_of_25_megabytes_is_kept_whole(database: Database) -> None:
 
 async def test_the_bytes_of_an_unreadable_delivery_are_kept(database: Database) -> None:
     unreadable = Incoming(
-        id="acme-github:d-1", connection="acme-github", outcome="unreadable", body_hash="0", body_size=3, body=b"\xff\x00{"
+        id="acme-github:d-1",
+        connection="acme-github",
+        outcome="unreadable",
+        body_hash="0",
+        body_size=3,
+        body=b"\xff\x00{",
     )
     await database.write(store_deliveries, [unreadable])
     row = await database.read(lambda c: c.execute(select(table(Delivery).c.body)).scalar_one())

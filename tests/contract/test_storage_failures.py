@@ -71,7 +71,9 @@ asyncio.run(main())
 """
 
 
-async def test_sqlite_without_room_keeps_what_it_promised_and_recovers(sqlite_template: Path, tmp_path: Path) -> None:
+async def test_sqlite_without_room_keeps_what_it_promised_and_recovers(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
     """A child process may write no more than 3 MB to one file, tries 32 MB, and is then given room again."""
     path = tmp_path / "full.db"
     path.write_bytes(sqlite_template.read_bytes())
@@ -98,7 +100,9 @@ async def test_sqlite_locked_by_another_process_is_unavailable_and_then_works(
     try:
         holder.execute("BEGIN IMMEDIATE")
         async with asyncio.timeout(BUSY_TIMEOUT_SECONDS + 10):
-            ended = await asyncio.gather(store(database, "evt_2"), store(database, "evt_3"), return_exceptions=True)
+            ended = await asyncio.gather(
+                store(database, "evt_2"), store(database, "evt_3"), return_exceptions=True
+            )
         assert all(isinstance(one, StorageUnavailableError) for one in ended)
         assert await database.read(event_count) == 1  # reading goes on meanwhile
         holder.execute("ROLLBACK")
@@ -125,7 +129,9 @@ async def test_sqlite_locked_for_a_moment_is_waited_for(
     assert await waiting == {"evt_1"}
 
 
-async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path, open_database_at: Callable[[str], Database]) -> None:
+async def test_a_file_that_is_no_database_is_unavailable(
+    tmp_path: Path, open_database_at: Callable[[str], Database]
+) -> None:
     path = tmp_path / "hub.db"
     path.write_bytes(b"this is no database at all" * 100)
     database = open_database_at(f"sqlite:///{path}")

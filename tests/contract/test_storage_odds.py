@@ -20,7 +20,11 @@ from storage.rows import table
 from storage.tables import DeadLetterRow, WorkerRow
 
 LETTER = DeadLetter(
-    id="triggerhub.events/3/17/0a0b0c0d", topic=EVENTS.name, key=b"\xff\x00", value=b"\x00{nonsense", reason="not\x00 JSON"
+    id="triggerhub.events/3/17/0a0b0c0d",
+    topic=EVENTS.name,
+    key=b"\xff\x00",
+    value=b"\x00{nonsense",
+    reason="not\x00 JSON",
 )
 
 
@@ -41,7 +45,10 @@ async def test_a_dead_letter_without_key_and_value_is_kept(database: Database) -
 async def test_a_dead_letter_is_resolved_once(database: Database, other_database: Database) -> None:
     await database.write(bury, LETTER)
     asked = await asyncio.gather(
-        *(where.write(dead_letters.resolve, LETTER.id, status="retried") for where in [database, other_database] * 4)
+        *(
+            where.write(dead_letters.resolve, LETTER.id, status="retried")
+            for where in [database, other_database] * 4
+        )
     )
     [found] = [one for one in asked if one is not None]
     assert (found.id, found.key, found.value) == (LETTER.id, LETTER.key, LETTER.value)
@@ -61,7 +68,11 @@ async def test_a_worker_reports_life_and_progress_apart(database: Database) -> N
     await database.write(workers.report, role="router", instance="a", progressed=True, note="fine")
     rows = table(WorkerRow)
     await database.write(
-        lambda c: c.execute(update(rows).values(seen_at=rows.c.seen_at - 50, progress_at=rows.c.progress_at - 50)).rowcount
+        lambda c: (
+            c.execute(
+                update(rows).values(seen_at=rows.c.seen_at - 50, progress_at=rows.c.progress_at - 50)
+            ).rowcount
+        )
     )
     await database.write(workers.report, role="router", instance="a", progressed=False, note="stuck\x00")
     [worker] = await database.read(workers.living)
@@ -77,13 +88,22 @@ async def test_a_worker_that_left_or_was_silent_for_an_hour_is_not_living(databa
     await database.write(workers.leave, instance="a")
     rows = table(WorkerRow)
     await database.write(
-        lambda c: c.execute(update(rows).where(rows.c.instance == "b").values(seen_at=rows.c.seen_at - 3601)).rowcount
+        lambda c: (
+            c.execute(
+                update(rows).where(rows.c.instance == "b").values(seen_at=rows.c.seen_at - 3601)
+            ).rowcount
+        )
     )
-    assert [(one.role, one.instance) for one in await database.read(workers.living)] == [("router", "c"), ("runner", "c")]
+    assert [(one.role, one.instance) for one in await database.read(workers.living)] == [
+        ("router", "c"),
+        ("runner", "c"),
+    ]
 
 
 async def remember(database: Database, before: Remote | None, after: Remote) -> Remote:
-    return await database.write(remote_objects.replace, kind="agent", name="fixer", before=before, after=after)
+    return await database.write(
+        remote_objects.replace, kind="agent", name="fixer", before=before, after=after
+    )
 
 
 async def known(database: Database) -> Remote | None:

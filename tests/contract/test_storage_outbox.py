@@ -37,7 +37,9 @@ def next_due(connection: Connection) -> list[tuple[float, int]]:
 def elapse(connection: Connection, seconds: float) -> None:
     """As if `seconds` had passed since the messages were put."""
     rows = table(OutboxRow)
-    connection.execute(update(rows).values(due_at=rows.c.due_at - seconds, created_at=rows.c.created_at - seconds))
+    connection.execute(
+        update(rows).values(due_at=rows.c.due_at - seconds, created_at=rows.c.created_at - seconds)
+    )
 
 
 async def test_a_fresh_message_is_left_to_the_process_that_put_it(database: Database) -> None:
@@ -46,7 +48,9 @@ async def test_a_fresh_message_is_left_to_the_process_that_put_it(database: Data
     assert all(0 < due <= FIRST_SWEEP_SECONDS for due, _ in await database.read(next_due))
 
 
-async def test_a_message_that_nobody_took_is_published_again_with_growing_distance(database: Database) -> None:
+async def test_a_message_that_nobody_took_is_published_again_with_growing_distance(
+    database: Database,
+) -> None:
     await put_events(database, 1)
     await database.write(elapse, FIRST_SWEEP_SECONDS + 1)
     for attempt, delay in enumerate((*SWEEP_DELAYS, SWEEP_DELAYS[-1]), start=1):
@@ -75,10 +79,14 @@ async def test_a_sweep_is_bounded_and_the_next_one_goes_on(database: Database) -
     assert sorted(message.ref for part in parts for message in part) == ids
 
 
-async def test_two_sweeping_processes_take_each_message_once(database: Database, other_database: Database) -> None:
+async def test_two_sweeping_processes_take_each_message_once(
+    database: Database, other_database: Database
+) -> None:
     ids = await put_events(database, 120)
     await database.write(outbox.make_all_due)
-    parts = await asyncio.gather(*(where.write(outbox.sweep, limit=10) for where in [database, other_database] * 12))
+    parts = await asyncio.gather(
+        *(where.write(outbox.sweep, limit=10) for where in [database, other_database] * 12)
+    )
     assert sorted(message.ref for part in parts for message in part) == ids
 
 
@@ -120,7 +128,9 @@ async def test_each_consumer_settles_in_its_own_transaction(database: Database) 
     await database.write(store_deliveries, [make_delivery("d-1", make_event("evt_1"))])
     assert (await database.read(outbox.depth))[0] == 1
     await database.write(
-        record_routing, "evt_1", [RecordedVerdict(rule="answer", outcome="matched", reason="yes", dispatch=dispatch)]
+        record_routing,
+        "evt_1",
+        [RecordedVerdict(rule="answer", outcome="matched", reason="yes", dispatch=dispatch)],
     )
     assert (await database.read(outbox.depth))[0] == 1  # the event's is gone, the dispatch's is there
     await database.write(take_dispatch, dispatch, body_of(dispatch))

@@ -41,14 +41,18 @@ async def claim(database: Database, owner: str = "p1", *, limit: int = 10) -> li
 
 async def row_of(database: Database, result_id: str) -> dict[str, Any]:
     rows = table(ResultRow)
-    return await database.read(lambda c: dict(c.execute(select(rows).where(rows.c.id == result_id)).mappings().one()))
+    return await database.read(
+        lambda c: dict(c.execute(select(rows).where(rows.c.id == result_id)).mappings().one())
+    )
 
 
 async def expire(database: Database, result_id: str) -> None:
     """As if the poster had been dead for longer than its lease."""
     rows = table(ResultRow)
     await database.write(
-        lambda c: c.execute(update(rows).where(rows.c.id == result_id).values(lease_until=db_now() - 1)).rowcount
+        lambda c: (
+            c.execute(update(rows).where(rows.c.id == result_id).values(lease_until=db_now() - 1)).rowcount
+        )
     )
 
 
@@ -105,7 +109,9 @@ async def test_a_receipt_is_kept_and_known_by_its_artefact(database: Database) -
     result = make_result("run_1", "open_pull_request:1")
     await ready(database, result)
     [held] = await claim(database)
-    receipt = Receipt(url="https://example.com/pull/7", artefact="PR_7", subject="acme/checkout#7", note="new")
+    receipt = Receipt(
+        url="https://example.com/pull/7", artefact="PR_7", subject="acme/checkout#7", note="new"
+    )
     assert await database.write(results.keep_receipt, held, receipt)
     for ask in (results.posted_artefact, made_by_us):
         assert await database.read(ask, connection_name="acme-github", artefact="PR_7") == result.id
@@ -115,7 +121,9 @@ async def test_a_receipt_is_kept_and_known_by_its_artefact(database: Database) -
     assert (settled.status, settled.receipt, settled.error) == (ResultStatus.POSTED, receipt, None)
     assert (settled.slot, settled.tool_use_id, settled.answered) == ("open_pull_request:1", "toolu_1", False)
     links = await database.read(lambda c: c.execute(select(table(ConversationSubject))).mappings().all())
-    assert [(link["subject"], link["conversation"]) for link in links] == [("acme/checkout#7", result.conversation)]
+    assert [(link["subject"], link["conversation"]) for link in links] == [
+        ("acme/checkout#7", result.conversation)
+    ]
 
 
 async def test_a_refusal_is_final_and_says_why(database: Database) -> None:
@@ -151,7 +159,9 @@ async def test_a_result_that_was_not_tried_goes_back_without_an_attempt(database
         assert not await database.write(results.give_back_result, held)
 
 
-async def test_a_poster_that_vanished_loses_its_claim_to_the_next(database: Database, other_database: Database) -> None:
+async def test_a_poster_that_vanished_loses_its_claim_to_the_next(
+    database: Database, other_database: Database
+) -> None:
     result = make_result("run_1")
     await ready(database, result)
     [old] = await claim(database, "p1")

@@ -18,11 +18,18 @@ from storage.tables import ConversationRow, DispatchRow, EventRow, VerdictRow
 
 
 def matched(dispatch: Dispatch) -> RecordedVerdict:
-    return RecordedVerdict(rule=dispatch.rule, outcome="matched", reason="every clause held", dispatch=dispatch)
+    return RecordedVerdict(
+        rule=dispatch.rule, outcome="matched", reason="every clause held", dispatch=dispatch
+    )
 
 
 NOT_MATCHED = RecordedVerdict(
-    rule="other", outcome="not_matched", reason="the clause failed", clause="kind", expected="pr.*", seen="issue.\x00opened"
+    rule="other",
+    outcome="not_matched",
+    reason="the clause failed",
+    clause="kind",
+    expected="pr.*",
+    seen="issue.\x00opened",
 )
 
 
@@ -53,11 +60,16 @@ async def test_an_event_is_routed_once(database: Database, other_database: Datab
     await store_event(database)
     offers = [make_dispatch(n, rule=f"rule-{n}") for n in range(8)]
     answers = await asyncio.gather(
-        *(where.write(record_routing, "evt_1", [matched(one)]) for where, one in zip([database, other_database] * 4, offers, strict=True))
+        *(
+            where.write(record_routing, "evt_1", [matched(one)])
+            for where, one in zip([database, other_database] * 4, offers, strict=True)
+        )
     )
     [made] = [answer for answer in answers if answer is not None]
     dispatches = await database.read(lambda c: c.execute(select(table(DispatchRow).c.id)).scalars().all())
-    verdicts = await database.read(lambda c: c.execute(select(table(VerdictRow).c.dispatch_id)).scalars().all())
+    verdicts = await database.read(
+        lambda c: c.execute(select(table(VerdictRow).c.dispatch_id)).scalars().all()
+    )
     assert dispatches == verdicts == [made[0].id]
 
 
@@ -78,11 +90,17 @@ async def test_the_owner_of_a_subject_is_known_the_latest_first(database: Databa
         await database.write(take_dispatch, dispatch, body_of(dispatch))
     rows = table(ConversationRow)
     await database.write(
-        lambda c: c.execute(update(rows).where(rows.c.key == "newer").values(updated_at=rows.c.updated_at + 9)).rowcount
+        lambda c: (
+            c.execute(
+                update(rows).where(rows.c.key == "newer").values(updated_at=rows.c.updated_at + 9)
+            ).rowcount
+        )
     )
     owners = await database.read(routing.owners_of, connection_name="acme-github", subject="acme/checkout#12")
     assert owners == [Ownership("newer", "rule-newer", None), Ownership("older", "rule-older", None)]
-    assert await database.read(routing.owners_of, connection_name="acme-jira", subject="acme/checkout#12") == []
+    assert (
+        await database.read(routing.owners_of, connection_name="acme-jira", subject="acme/checkout#12") == []
+    )
 
 
 async def test_what_a_run_made_belongs_to_its_conversation(database: Database) -> None:
@@ -90,7 +108,11 @@ async def test_what_a_run_made_belongs_to_its_conversation(database: Database) -
     await database.write(take_dispatch, dispatch, body_of(dispatch))
     for _ in range(2):
         await database.write(
-            link_subject, dispatch.conversation, connection_name="acme-github", subject="acme/checkout#13", now=1.0
+            link_subject,
+            dispatch.conversation,
+            connection_name="acme-github",
+            subject="acme/checkout#13",
+            now=1.0,
         )
     owners = await database.read(routing.owners_of, connection_name="acme-github", subject="acme/checkout#13")
     assert [owner.conversation for owner in owners] == [dispatch.conversation]

@@ -30,13 +30,17 @@ async def take(database: Database, *dispatches: Dispatch) -> list[bool]:
     return await database.write(all_of)
 
 
-async def claim(database: Database, owner: str = "w1", *, limit: int = 10, lease: float = LEASE) -> list[Claim]:
+async def claim(
+    database: Database, owner: str = "w1", *, limit: int = 10, lease: float = LEASE
+) -> list[Claim]:
     return await database.write(runs.claim_runs, owner=owner, limit=limit, lease=lease)
 
 
 async def run_row(database: Database, run_id: str) -> dict[str, Any]:
     rows = table(RunRow)
-    return await database.read(lambda c: dict(c.execute(select(rows).where(rows.c.id == run_id)).mappings().one()))
+    return await database.read(
+        lambda c: dict(c.execute(select(rows).where(rows.c.id == run_id)).mappings().one())
+    )
 
 
 async def expire(database: Database, run_id: str) -> None:
@@ -128,7 +132,9 @@ async def test_one_conversation_has_one_active_run_under_concurrent_claimers(
         )
         [held] = [one for part in parts for one in part]
         assert held.run_id == run_id_of(make_dispatch(n).id)
-        await walk(database, held, RunStatus.SENDING, RunStatus.RUNNING, RunStatus.REPORTING, RunStatus.SUCCEEDED)
+        await walk(
+            database, held, RunStatus.SENDING, RunStatus.RUNNING, RunStatus.REPORTING, RunStatus.SUCCEEDED
+        )
     assert await claim(database) == []
 
 
@@ -193,7 +199,9 @@ async def test_only_one_of_many_reclaims_an_orphan(database: Database, other_dat
     await take(database, make_dispatch(1))
     [first] = await claim(database, "w0")
     await expire(database, first.run_id)
-    parts = await asyncio.gather(*(claim(where, f"w{n}") for n, where in enumerate([database, other_database] * 6)))
+    parts = await asyncio.gather(
+        *(claim(where, f"w{n}") for n, where in enumerate([database, other_database] * 6))
+    )
     assert [held.fence for part in parts for held in part] == [2]
 
 
@@ -306,7 +314,9 @@ async def test_a_session_that_is_gone_is_forgotten_once(database: Database) -> N
     [first] = await claim(database)
     await database.write(runs.adopt_session, first, "sesn_1")
     await database.write(runs.forget_session, dispatch.conversation, "sesn_other")
-    assert await database.read(runs.owner_of_session, ["sesn_1", "sesn_2"]) == {"sesn_1": dispatch.conversation}
+    assert await database.read(runs.owner_of_session, ["sesn_1", "sesn_2"]) == {
+        "sesn_1": dispatch.conversation
+    }
     await database.write(runs.forget_session, dispatch.conversation, "sesn_1")
     assert await database.read(runs.owner_of_session, ["sesn_1"]) == {}
     await walk(database, first, RunStatus.FAILED)
@@ -317,7 +327,10 @@ async def test_a_session_that_is_gone_is_forgotten_once(database: Database) -> N
 async def test_a_conversation_is_charged_what_was_added(database: Database) -> None:
     dispatch = make_dispatch(1)
     await take(database, dispatch)
-    charged = [await database.write(runs.charge_conversation, dispatch.conversation, cents) for cents in (30, 30, 75, 10)]
+    charged = [
+        await database.write(runs.charge_conversation, dispatch.conversation, cents)
+        for cents in (30, 30, 75, 10)
+    ]
     assert charged == [30, 0, 45, 0]
     assert await database.write(runs.charge_conversation, "no such", 5) == 5
 
@@ -354,7 +367,9 @@ async def test_stopping_what_is_over_or_unknown_changes_nothing(database: Databa
     assert await database.write(runs.ask_to_stop, "run_none", reason="cancelled") is None
 
 
-async def test_stopping_and_claiming_at_once_never_loses_the_wish(database: Database, other_database: Database) -> None:
+async def test_stopping_and_claiming_at_once_never_loses_the_wish(
+    database: Database, other_database: Database
+) -> None:
     for n in range(12):
         await take(database, make_dispatch(n, conversation=f"c{n}"))
         run_id = run_id_of(make_dispatch(n).id)

@@ -160,7 +160,9 @@ async def test_it_dies_with_its_parent(how: signal.Signals) -> None:
         parent.process.send_signal(how)
         await parent.ended()
         await until(lambda: not listens(port))
-        await until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        await until(
+            lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        )
 
 
 @asynccontextmanager
@@ -216,7 +218,12 @@ async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back
         for group in ("evt_early", "evt_late"):
             events = [make_event(f"{group}_{n}", subject=f"acme/checkout#{n}") for n in range(10)]
             await database.write(store_deliveries, [make_delivery(one.id, one) for one in events])
-            publisher.announce([(outbox.Message(EVENTS.name, one.id, one.subject, one.model_dump_json().encode()), one) for one in events])
+            publisher.announce(
+                [
+                    (outbox.Message(EVENTS.name, one.id, one.subject, one.model_dump_json().encode()), one)
+                    for one in events
+                ]
+            )
             await until(lambda: len(seen) == 10)
         await blocked.wait()
         broker_process().kill()
@@ -224,13 +231,17 @@ async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back
         release.set()
         await until(lambda: len(set(seen)) == 20, seconds=40)
         assert await database.read(outbox.depth) == (0, 0.0)
-        assert {name for name in await records.topics(broker._bootstrap) if name.startswith("triggerhub")} == {  # noqa: SLF001
+        assert {
+            name for name in await records.topics(broker._bootstrap) if name.startswith("triggerhub")
+        } == {  # noqa: SLF001
             name for topic in TOPICS for name in (topic.name, topic.dead_letter)
         }
         # And it goes on: what is stored now arrives as before.
         event = make_event("evt_new")
         await database.write(store_deliveries, [make_delivery("d-new", event)])
-        publisher.announce([(outbox.Message(EVENTS.name, event.id, event.subject, event.model_dump_json().encode()), event)])
+        publisher.announce(
+            [(outbox.Message(EVENTS.name, event.id, event.subject, event.model_dump_json().encode()), event)]
+        )
         await until(lambda: "evt_new" in seen)
 
 
@@ -248,7 +259,16 @@ async def test_after_many_restarts_in_a_row_messages_still_arrive(database: Data
             await database.write(store_deliveries, [make_delivery(event.id, event)])
             broker_process().kill()
             await until(lambda: len(restarts) == n + 1)  # noqa: B023 - used before the next round
-            publisher.announce([(outbox.Message(EVENTS.name, event.id, event.subject, event.model_dump_json().encode()), event)])
+            publisher.announce(
+                [
+                    (
+                        outbox.Message(
+                            EVENTS.name, event.id, event.subject, event.model_dump_json().encode()
+                        ),
+                        event,
+                    )
+                ]
+            )
             await until(lambda: f"evt_{n}" in seen, seconds=40)  # noqa: B023 - as above
     assert await database.read(outbox.depth) == (0, 0.0)
 

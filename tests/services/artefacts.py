@@ -30,7 +30,10 @@ def class_path() -> str:
     fresh = known.with_suffix(f".{os.getpid()}")
     command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:build-classpath"]
     ended = subprocess.run(
-        [*command, "-DincludeScope=runtime", f"-Dmdep.outputFile={fresh}"], capture_output=True, text=True, check=False
+        [*command, "-DincludeScope=runtime", f"-Dmdep.outputFile={fresh}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode != 0 or not fresh.exists():
         tail = " ".join(ended.stdout.split())[-300:]

@@ -22,7 +22,9 @@ import psutil
 FOLDER_PREFIX: Final = "triggerhub-test-"
 PR_SET_PDEATHSIG: Final = 1
 _SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="spawn")
-_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec the loader's lock may be held by another thread
+_LIBC = ctypes.CDLL(
+    None
+)  # loaded here: between fork and exec the loader's lock may be held by another thread
 
 
 def free_ports(count: int) -> list[int]:
@@ -51,7 +53,7 @@ def spawn(command: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
 
     def start() -> subprocess.Popen[bytes]:
         with log.open("ab") as out:
-            return subprocess.Popen(  # noqa: PLW1509 - prctl alone runs in the child
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -107,7 +109,11 @@ def wait_until_answers(port: int, process: subprocess.Popen[bytes], *, log: Path
         code = process.poll()
         if code is not None or time.monotonic() > until:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            why = f"ended with exit code {code}" if code is not None else f"did not answer within {seconds:.0f} s"
+            why = (
+                f"ended with exit code {code}"
+                if code is not None
+                else f"did not answer within {seconds:.0f} s"
+            )
             msg = f"{Path(str(process.args[0])).name} {why}; the end of its log:\n{tail}"  # type: ignore[index]  # a list
             raise RuntimeError(msg)
         time.sleep(0.05)

@@ -18,7 +18,12 @@ def docker_answers() -> bool:
     if program is None:
         return False
     try:
-        asked = subprocess.run([program, "version", "--format", "{{.Server.Version}}"], capture_output=True, timeout=5, check=False)
+        asked = subprocess.run(
+            [program, "version", "--format", "{{.Server.Version}}"],
+            capture_output=True,
+            timeout=5,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == 0
@@ -27,7 +32,9 @@ def docker_answers() -> bool:
 class Container:
     """One container with one published port on loopback."""
 
-    def __init__(self, image: str, *, inner_port: int, port: int | None = None, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, image: str, *, inner_port: int, port: int | None = None, environment: Mapping[str, str]
+    ) -> None:
         with _their_warnings():
             from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - slow to import
 

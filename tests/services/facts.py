@@ -13,7 +13,9 @@ from storage.deliveries import Incoming, IncomingEvent
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def make_event(event_id: str, *, subject: str = "acme/checkout#12", text: str = "hello", **data: Any) -> Event:
+def make_event(
+    event_id: str, *, subject: str = "acme/checkout#12", text: str = "hello", **data: Any
+) -> Event:
     """An issue opened by Ada."""
     return Event(
         id=event_id,
@@ -59,7 +61,11 @@ def make_delivery(delivery_id: str, *events: Event, **values: Any) -> Incoming:
 
 
 def make_dispatch(
-    number: int | str, *, conversation: str = "github:acme-github:acme/checkout#12", rule: str = "answer", **values: Any
+    number: int | str,
+    *,
+    conversation: str = "github:acme-github:acme/checkout#12",
+    rule: str = "answer",
+    **values: Any,
 ) -> Dispatch:
     """A dispatch of one event and rule; `number` tells dispatches apart."""
     return Dispatch(

@@ -26,10 +26,12 @@ from services.topics import empty, evict
 ADDRESS: Final = "TRIGGERHUB_TEST_KAFKA"
 IMAGE: Final = "apache/kafka:4.1.1"
 USER: Final = "hub"
-PASSWORD: Final = "correct horse"  # noqa: S105 - of a broker that lives for one test session
+PASSWORD: Final = "correct horse"
 START_SECONDS: Final = 60.0
 
-Listener = Literal["PLAINTEXT", "SASL_PLAINTEXT/PLAIN", "SASL_PLAINTEXT/SCRAM-SHA-512", "SSL", "SASL_SSL/SCRAM-SHA-256"]
+Listener = Literal[
+    "PLAINTEXT", "SASL_PLAINTEXT/PLAIN", "SASL_PLAINTEXT/SCRAM-SHA-512", "SSL", "SASL_SSL/SCRAM-SHA-256"
+]
 
 COMMON: Final[Mapping[str, str]] = {
     "process.roles": "broker,controller",
@@ -162,7 +164,9 @@ class PackagedKafka(Kafka):
         keys, self._authority = make_certificate(self._folder)
         self._properties = self._folder / "server.properties"
         self._properties.write_text(
-            "".join(f"{name}={value}\n" for name, value in _properties(self._folder, self._ports, keys).items())
+            "".join(
+                f"{name}={value}\n" for name, value in _properties(self._folder, self._ports, keys).items()
+            )
         )
         self._format()
         self._process = self._start()
@@ -202,7 +206,10 @@ class PackagedKafka(Kafka):
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        users = [f"--add-scram={one}=[name={USER},password={PASSWORD}]" for one in ("SCRAM-SHA-256", "SCRAM-SHA-512")]
+        users = [
+            f"--add-scram={one}=[name={USER},password={PASSWORD}]"
+            for one in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+        ]
         command = self._java(
             "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties), *users
         )
@@ -259,5 +266,3 @@ def start_kafka() -> Kafka:
     except ServiceMissingError as error:
         msg = f"there is no Apache Kafka: {ADDRESS} is not set, Docker does not answer, and {error}"
         raise ServiceMissingError(msg) from None
-
-

@@ -26,9 +26,7 @@ IMAGE: Final = "postgres:18-alpine"
 TABLES: Final = (
     "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
 )
-END_OTHERS: Final = (
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
+END_OTHERS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 _numbers = itertools.count(1)
 
 
@@ -112,7 +110,9 @@ class DockerPostgres(Postgres):
 
     def __init__(self) -> None:
         self._container = Container(
-            IMAGE, inner_port=5432, environment={"POSTGRES_HOST_AUTH_METHOD": "trust", "POSTGRES_DB": "postgres"}
+            IMAGE,
+            inner_port=5432,
+            environment={"POSTGRES_HOST_AUTH_METHOD": "trust", "POSTGRES_DB": "postgres"},
         )
         # The image starts a first server for its own set-up, without a TCP port: a statement over TCP means ready.
         asyncio.run(self.wait_until_ready(seconds=60))
@@ -190,7 +190,10 @@ class MigratedDatabases:
 
     async def _emptied(self, url: str) -> bool:
         """End every other connection and delete every row. False where a table was made or is gone."""
-        here, there = await asyncpg.connect(url, timeout=10), await asyncpg.connect(self._template, timeout=10)
+        here, there = (
+            await asyncpg.connect(url, timeout=10),
+            await asyncpg.connect(self._template, timeout=10),
+        )
         try:
             await here.execute(END_OTHERS)
             tables = [row["name"] for row in await here.fetch(TABLES)]

@@ -12,15 +12,22 @@ from aiokafka.admin import AIOKafkaAdminClient
 async def write(bootstrap: list[str], topic: str, *records: tuple[str, bytes], headers: Any = None) -> None:
     """Append (key, value) records, in order."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
-        sent = [await producer.send(topic, value, key=key.encode(), headers=headers) for key, value in records]
+        sent = [
+            await producer.send(topic, value, key=key.encode(), headers=headers) for key, value in records
+        ]
         await asyncio.gather(*sent)
 
 
-async def read_all(bootstrap: list[str], topic: str, *, count: int, seconds: float = 15) -> list[ConsumerRecord[Any, Any]]:
+async def read_all(
+    bootstrap: list[str], topic: str, *, count: int, seconds: float = 15
+) -> list[ConsumerRecord[Any, Any]]:
     """The first `count` records of a topic over all partitions. Raises TimeoutError when there are fewer."""
     found: list[ConsumerRecord[Any, Any]] = []
     async with AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=20
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=20,
     ) as consumer:
         consumer.assign([TopicPartition(topic, n) for n in range(await partitions(bootstrap, topic))])
         async with asyncio.timeout(seconds):
@@ -48,6 +55,8 @@ async def topics(bootstrap: list[str]) -> dict[str, int]:
 async def committed(bootstrap: list[str], *, group: str, topic: str) -> int:
     """How many records of a topic the group is done with, over all partitions."""
     where = [TopicPartition(topic, n) for n in range(await partitions(bootstrap, topic))]
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False) as consumer:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
+    ) as consumer:
         consumer.assign(where)
         return sum([await consumer.committed(one) or 0 for one in where])

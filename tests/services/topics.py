@@ -49,7 +49,9 @@ async def evict(bootstrap: str, group: str) -> None:
     await admin.start()
     await client.bootstrap()
     try:
-        await _evict(admin, client, group, node=await client.coordinator_lookup(CoordinationType.GROUP, group))
+        await _evict(
+            admin, client, group, node=await client.coordinator_lookup(CoordinationType.GROUP, group)
+        )
     finally:
         await client.close()
         await admin.close()

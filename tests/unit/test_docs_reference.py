@@ -18,6 +18,7 @@ from connectors.base import ConnectionSettings
 from connectors.registry import all_connectors
 from hub import asyncapi
 from hub.broker import DEAD_LETTERS_SECONDS, DEAD_LETTERS_TOLERATED
+from hub.demo.scenarios import SCENARIOS as SCENARIOS_OF_THE_DEMO
 from hub.hub import ROLES, STOP_SECONDS
 from hub.metrics import Metrics
 from hub.progress import STUCK_SECONDS, Progress
@@ -149,7 +150,9 @@ def test_checks_of_readiness() -> None:
     broker: Any = _Broker()
     database: Any = None
     progress = Progress(database, broker, Metrics(), instance="x", roles=frozenset(ROLES))
-    for role in ("router", "runner", "poster"):
+    for role in re.findall(
+        r'progress\.beat\("(\w+)"\)', (ROOT / "hub" / "hub.py").read_text(encoding="utf-8")
+    ):
         progress.beat(role)
     assert sorted(check.name for check in progress.checks()) == sorted(first_column(OPERATIONS, "checks"))
 
@@ -244,3 +247,19 @@ def test_code_that_decisions_and_pages_point_to_exists() -> None:
     for page in DOCS.rglob("*.md"):
         for name in re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.py)`", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+def test_the_demo_in_the_readme_is_the_demo() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```text\nacme-sentry")[2].partition("```")[0]
+    rows = [line.split("  ") for line in f"acme-sentry{shown}".splitlines() if "$" in line]
+    assert [(row[0], row[2]) for row in rows] == [(one.connection, one.rule) for one in SCENARIOS_OF_THE_DEMO]
+    for row, scenario in zip(rows, SCENARIOS_OF_THE_DEMO, strict=True):
+        assert set(row[-1].split(", ")) == set(scenario.outputs)
+
+
+def test_versions_of_the_images() -> None:
+    images = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    operations = OPERATIONS.read_text(encoding="utf-8")
+    kafka, postgres = re.findall(r"image: (?:apache/kafka|postgres):(\d+(?:\.\d+)?)", images)
+    assert f"Apache Kafka {kafka} and PostgreSQL {postgres}" in operations

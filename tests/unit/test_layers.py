@@ -58,7 +58,9 @@ def crossings(source: str, *, path: str) -> list[str]:
         if top not in OURS:
             continue
         if top != layer and top not in MAY_IMPORT[layer]:
-            found.append(f"{path}:{line} imports {name}: {layer} may import {sorted(MAY_IMPORT[layer]) or 'nothing'} of ours")
+            found.append(
+                f"{path}:{line} imports {name}: {layer} may import {sorted(MAY_IMPORT[layer]) or 'nothing'} of ours"
+            )
         if layer == top == "connectors" and rest and rest[0] in folders() and rest[0] != parts[1]:
             found.append(f"{path}:{line} imports {name}: a connector is a folder of its own")
     return found
@@ -107,9 +109,17 @@ def test_the_shared_part_of_the_connectors_names_none_of_them() -> None:
     [
         ("schemas/event.py", "from storage import tables", "schemas may import nothing"),
         ("storage/runs.py", "import connectors.base", "storage may import ['schemas']"),
-        ("runner/turn.py", "def f():\n    from router.rules import Rule", "runner/turn.py:2 imports router.rules.Rule"),
+        (
+            "runner/turn.py",
+            "def f():\n    from router.rules import Rule",
+            "runner/turn.py:2 imports router.rules.Rule",
+        ),
         ("router/engine.py", "import json, hub.settings", "imports hub.settings"),
-        ("connectors/outbox.py", "import importlib\nimportlib.import_module('runner.turn')", "imports runner.turn"),
+        (
+            "connectors/outbox.py",
+            "import importlib\nimportlib.import_module('runner.turn')",
+            "imports runner.turn",
+        ),
         ("connectors/outbox.py", "import importlib\nimportlib.import_module(f'hub.{name}')", "imports hub."),
         ("sandbox/app.py", "from storage.database import Database", "sandbox may import ['schemas']"),
         ("connectors/jira/poster.py", "from connectors.github.poster import x", "a folder of its own"),
@@ -124,9 +134,15 @@ def test_the_check_sees_a_crossing(path: str, source: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("connectors/jira/poster.py", "from connectors.base import Poster\nfrom . import adf\nfrom ..calls import call"),
+        (
+            "connectors/jira/poster.py",
+            "from connectors.base import Poster\nfrom . import adf\nfrom ..calls import call",
+        ),
         ("hub/hub.py", "from runner.worker import Worker\nfrom sandbox.server import serve"),
-        ("storage/runs.py", "import sqlalchemy\nfrom schemas.dispatch import Dispatch\nfrom storage import outbox"),
+        (
+            "storage/runs.py",
+            "import sqlalchemy\nfrom schemas.dispatch import Dispatch\nfrom storage import outbox",
+        ),
     ],
 )
 def test_the_check_lets_the_right_way_pass(path: str, source: str) -> None:

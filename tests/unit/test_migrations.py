@@ -26,7 +26,9 @@ assert tables.EventRow.__tablename__ == "event"  # importing the module puts eve
 
 def differences(connection: Connection) -> list[Any]:
     """What Alembic would change to bring the database to the models."""
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
     return list(compare_metadata(context, SQLModel.metadata))
 
 
@@ -40,13 +42,18 @@ def shape(connection: Connection) -> dict[str, Any]:
         found[name] = (
             [(one["name"], str(one["type"]), one["nullable"]) for one in look.get_columns(name)],
             look.get_pk_constraint(name)["constrained_columns"],
-            sorted((one["name"] or "", tuple(one["column_names"]), bool(one["unique"])) for one in look.get_indexes(name)),
+            sorted(
+                (one["name"] or "", tuple(one["column_names"]), bool(one["unique"]))
+                for one in look.get_indexes(name)
+            ),
             sorted(tuple(one["column_names"]) for one in look.get_unique_constraints(name)),
         )
     return found
 
 
-async def test_a_fresh_upgrade_equals_the_models(empty_url: str, open_database_at: Callable[[str], Database]) -> None:
+async def test_a_fresh_upgrade_equals_the_models(
+    empty_url: str, open_database_at: Callable[[str], Database]
+) -> None:
     database = open_database_at(empty_url)
     assert await database.read(migrate.current) is None
     await migrate.upgrade(database)
@@ -66,7 +73,8 @@ async def test_what_migrations_make_is_what_the_models_would_make(
         "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = 'ux_run_active_conversation'",
     }
     both = [
-        await one.read(lambda c: c.execute(text(partial[c.dialect.name])).scalar_one()) for one in (direct, database)
+        await one.read(lambda c: c.execute(text(partial[c.dialect.name])).scalar_one())
+        for one in (direct, database)
     ]
     assert " ".join(both[0].split()) == " ".join(both[1].split())
     assert "WHERE" in both[0]
@@ -134,7 +142,9 @@ async def test_tasks_of_one_process_that_upgrade_at_once_all_succeed(
     assert await two.read(differences) == []
 
 
-async def test_an_upgrade_that_fails_leaves_nothing(empty_url: str, open_database_at: Callable[[str], Database]) -> None:
+async def test_an_upgrade_that_fails_leaves_nothing(
+    empty_url: str, open_database_at: Callable[[str], Database]
+) -> None:
     """A table that is there already, from somebody else: the upgrade fails whole, and works once it is gone."""
     database = open_database_at(empty_url)
     await database.write(lambda c: c.execute(text("CREATE TABLE verdict (id INTEGER)")))

@@ -20,7 +20,9 @@ ENDS = {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CA
 
 def explained(status: type[StrEnum]) -> dict[str, str]:
     """The text under each member of an enumeration, read from the source."""
-    [body] = [node.body for node in ast.parse(inspect.getsource(status)).body if isinstance(node, ast.ClassDef)]
+    [body] = [
+        node.body for node in ast.parse(inspect.getsource(status)).body if isinstance(node, ast.ClassDef)
+    ]
     found: dict[str, str] = {}
     for member, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(member, ast.Assign) and isinstance(member.targets[0], ast.Name):
@@ -67,22 +69,31 @@ def reach(start: RunStatus) -> set[RunStatus]:
 def test_every_status_is_reached_from_the_queue_and_reaches_every_kind_of_end() -> None:
     assert reach(RunStatus.QUEUED) == set(RunStatus)
     for status in RUN_ACTIVE:
-        assert reach(status) >= {RunStatus.FAILED, RunStatus.SUCCEEDED, RunStatus.CANCELLED, RunStatus.TIMED_OUT}
+        assert reach(status) >= {
+            RunStatus.FAILED,
+            RunStatus.SUCCEEDED,
+            RunStatus.CANCELLED,
+            RunStatus.TIMED_OUT,
+        }
 
 
 def test_success_is_only_reported() -> None:
     """Nothing may count as done before its posts were settled."""
-    assert {status for status, moves in RUN_MOVES.items() if RunStatus.SUCCEEDED in moves} == {RunStatus.REPORTING}
+    assert {status for status, moves in RUN_MOVES.items() if RunStatus.SUCCEEDED in moves} == {
+        RunStatus.REPORTING
+    }
 
 
 def test_a_session_is_looked_for_before_work_is_sent() -> None:
     """The work is sent only by a run that stood in SENDING: a crash there means looking, not sending."""
-    assert {status for status, moves in RUN_MOVES.items() if RunStatus.RUNNING in moves} == {RunStatus.SENDING}
+    assert {status for status, moves in RUN_MOVES.items() if RunStatus.RUNNING in moves} == {
+        RunStatus.SENDING
+    }
 
 
 def test_active_is_what_the_partial_index_says() -> None:
     """The index lets one run of a conversation be active: if the two differ, two sessions may run, or none."""
-    assert RUN_ACTIVE == set(RunStatus) - ENDS - {RunStatus.QUEUED}
+    assert set(RunStatus) - ENDS - {RunStatus.QUEUED} == RUN_ACTIVE
     assert set(re.findall(r"'(\w+)'", ACTIVE_RUN)) == {status.value for status in RUN_ACTIVE}
     [index] = [one for one in RunRow.__table__.indexes if one.name == "ux_run_active_conversation"]  # type: ignore[attr-defined]  # set by SQLModel
     assert index.unique
