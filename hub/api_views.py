@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import Connection
@@ -31,13 +31,15 @@ from hub.api_models import (
     WorkerList,
     WorkerView,
 )
-from router.engine import RuleSet
 from schemas.event import Event
 from schemas.result import Receipt
 from storage import queries, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
+
+if TYPE_CHECKING:
+    from router.engine import RuleSet  # the expression library is slow to import, and commands need no rules
 
 MAX_SHOWN_ID: Final = 80
 CENTS: Final = 100

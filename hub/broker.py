@@ -119,7 +119,15 @@ def headers_of(message: Message, value: BaseModel | None) -> dict[str, str]:
 class Broker:
     """One connection to Kafka with the subscribers of this process's roles."""
 
-    def __init__(self, settings: Settings, database: Database, *, bootstrap: list[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        bootstrap: list[str],
+        retry_delays: Sequence[float] = RETRY_DELAYS,
+    ) -> None:
+        self._retry_delays = retry_delays
         self._settings = settings
         self._database = database
         self._bootstrap = bootstrap
@@ -193,8 +201,8 @@ class Broker:
     async def declare_topics(self) -> None:
         """Create the topics of the table and their dead-letter partners where they are missing."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, **_admin_security(self._security))
-        await admin.start()
         try:
+            await admin.start()
             known = set(await admin.list_topics())
             wanted = [(spec.name, self._partitions(spec)) for spec in TOPICS]
             wanted += [(spec.dead_letter, 1) for spec in TOPICS]
@@ -279,7 +287,7 @@ class Broker:
                 unreadable.append(_letter(record, reason=_reason(error)))
             else:
                 good.append((record, Taken(value, record.value or b"")))
-        for delay in (*RETRY_DELAYS, None):
+        for delay in (*self._retry_delays, None):
             try:
                 dead = unreadable + await self._hand_over(handler, good)
                 await self._bury(topic, dead)

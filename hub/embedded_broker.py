@@ -125,7 +125,14 @@ async def embedded_broker(
 
 async def _start(binary: Path, port: int) -> asyncio.subprocess.Process:
     address = f"tcp://127.0.0.1:{port}"
-    options = ["--listener-url", address, "--advertised-listener-url", address, "--storage-engine", "memory://tansu/"]
+    options = [
+        "--listener-url",
+        address,
+        "--advertised-listener-url",
+        address,
+        "--storage-engine",
+        "memory://tansu/",
+    ]
     process = await asyncio.create_subprocess_exec(
         *watched([str(binary), "broker", *options]),
         stdin=asyncio.subprocess.DEVNULL,

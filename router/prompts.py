@@ -22,12 +22,13 @@ def conversation_key(rule: CompiledRule, event: Event) -> str:
     return f"{key}:{event.id}" if rule.rule.conversation == "event" else key
 
 
-def dispatch_id(event_id: str, rule: str) -> str:
+def dispatch_id(event_id: str, rule: str, *, replay: int = 0) -> str:
     """The same for the same event and rule, so that routing twice makes one dispatch.
 
-    Changing this breaks deduplication.
+    `replay` is the number of the replay that asked for a second one, else 0. Changing this breaks deduplication.
     """
-    digest = hashlib.sha256(f"{event_id}\n{rule}".encode("utf-8", "surrogatepass")).hexdigest()
+    named = f"{event_id}\n{rule}\n{replay}" if replay else f"{event_id}\n{rule}"
+    digest = hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()
     return f"dsp_{digest[:32]}"
 
 

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
 from router.engine import RuleSet, trust_of
-from router.prompts import conversation_key, make_dispatch
+from router.prompts import conversation_key, dispatch_id, make_dispatch
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES
 from schemas.trace import child_of
+from storage import replays
 from storage.clock import read_clock
 from storage.database import Database
 from storage.deliveries import IncomingEvent, event_body, store_events
 from storage.outbox import Message
+from storage.replays import Replay
 from storage.routing import (
     Ownership,
     RecordedVerdict,
@@ -107,12 +109,28 @@ class Router:
         made: list[Dispatch] = []
         for taken in batch:
             if is_routed(connection, taken.value.id):
+                made += self._replay(connection, taken.value.id)
                 continue
             event = self._whole(connection, taken)
             verdicts = self.judge(connection, event)
             dispatches = record_routing(connection, event.id, verdicts)
             made += dispatches or []
         return made
+
+    def _replay(self, connection: Connection, event_id: str) -> list[Dispatch]:
+        """The rules are asked once more if a person wanted that; else it is a copy of a message, and stops here.
+
+        What is asked about is the event as it was stored, whatever the message says.
+        """
+        replay = replays.waiting(connection, event_id)
+        body = event_body(connection, event_id) if replay is not None else None
+        if replay is None or body is None:
+            return []
+        verdicts = self.judge(connection, Event.model_validate_json(body))
+        before = replays.dispatched(connection, event_id)
+        log.info("replayed", event_id=event_id, number=replay.number, again=replay.again)
+        kept = [_once(verdict, before.get(verdict.rule), replay) for verdict in verdicts]
+        return record_routing(connection, event_id, kept, replay=replay) or []
 
     def _whole(self, connection: Connection, taken: TakenEvent) -> Event:
         """The event with its payload; an event that another program published is stored first."""
@@ -228,6 +246,24 @@ class Router:
                 return made
         found = _OWN_MARKER.search(event.data.text)
         return found[1] if found and run_exists(connection, found[1]) else None
+
+
+def _once(verdict: RecordedVerdict, before: str | None, replay: Replay) -> RecordedVerdict:
+    """A replayed verdict. What was dispatched `before` is dispatched again only if a person said so, as another run."""
+    if verdict.dispatch is None or before is None:
+        return verdict
+    if replay.again:
+        name = dispatch_id(replay.event_id, verdict.rule, replay=replay.number)
+        return replace(verdict, dispatch=verdict.dispatch.model_copy(update={"id": name}))
+    return replace(
+        verdict,
+        outcome=VerdictOutcome.SUPPRESSED.value,
+        clause="replay",
+        expected=None,
+        seen=before,
+        reason="the rule was dispatched for this event before, and the replay was not to do that again",
+        dispatch=None,
+    )
 
 
 def _composed(rule: CompiledRule, event: Event, *, follow_up: bool, conversation: str) -> Dispatch:

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 from sqlmodel import SQLModel
 
 from schemas.event import Event
-from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS
+from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS, TOPICS
 from storage.clock import db_now, read_clock
 from storage.deliveries import FIRST_SWEEP_SECONDS
 from storage.rows import plain, table
-from storage.tables import DispatchRow, EventRow, OutboxRow, ResultRow
+from storage.tables import DeadLetterRow, DispatchRow, EventRow, OutboxRow, ResultRow
 
 SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds until a message is published again, by the number of times it was swept."""
@@ -30,6 +30,8 @@ _BODIES: Final[dict[str, type[SQLModel]]] = {
     DISPATCHES.name: DispatchRow,
     RESULTS.name: ResultRow,
 }
+_RETRIES: Final = {spec.dead_letter: spec.name for spec in TOPICS}
+"""Rows of these names are dead letters on their way back to the topic they died on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,26 @@ class Message:
     ref: str
     key: str
     value: bytes
+    repeated: Repeated | None = None
+    """Set where the record repeats one that died. `ref` is the dead letter then, and `key` is not used."""
 
 
-def put(connection: Connection, topic: str, *, ref: str, key: str, now: float) -> None:
-    """Add a message in the caller's transaction. Its value is the body of the row `ref` names."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What a dead letter had beside its bytes."""
+
+    key: bytes | None
+    ref: str | None
+    """Of the event, dispatch or result, where the producer named it."""
+
+
+def put(
+    connection: Connection, topic: str, *, ref: str, key: str, now: float, due_at: float | None = None
+) -> None:
+    """Add a message in the caller's transaction. Its value is the body of the row `ref` names.
+
+    The sweep publishes it from `due_at` on: by default after the time that the caller's own process needs for it.
+    """
     connection.execute(
         table(OutboxRow)
         .insert()
@@ -52,7 +70,7 @@ def put(connection: Connection, topic: str, *, ref: str, key: str, now: float) -
             ref=ref,
             key=plain(key, limit=500),
             created_at=now,
-            due_at=now + FIRST_SWEEP_SECONDS,
+            due_at=now + FIRST_SWEEP_SECONDS if due_at is None else due_at,
             attempts=0,
         )
     )
@@ -102,6 +120,17 @@ def depth(connection: Connection) -> tuple[int, float]:
     return count, (read_clock(connection) - oldest) if oldest is not None else 0.0
 
 
+def oldest(connection: Connection) -> dict[str, float]:
+    """Age in seconds of the oldest message that waits, by the topic it goes to. Topics with none are left out."""
+    rows = table(OutboxRow)
+    query = select(rows.c.topic, func.min(rows.c.created_at)).group_by(rows.c.topic)
+    now, found = read_clock(connection), dict[str, float]()
+    for name, created_at in connection.execute(query).tuples():
+        topic = _RETRIES.get(name, name)
+        found[topic] = max(found.get(topic, 0.0), now - created_at)
+    return found
+
+
 def _with_values(connection: Connection, due: Sequence[tuple[str, str, str]]) -> list[Message]:
     messages: list[Message] = []
     for topic, model in _BODIES.items():
@@ -111,6 +140,13 @@ def _with_values(connection: Connection, due: Sequence[tuple[str, str, str]]) ->
         rows = table(model)
         found = connection.execute(select(rows.c.id, rows.c.body).where(rows.c.id.in_(list(wanted))))
         messages += [Message(topic, ref, wanted[ref], _fitting(topic, body)) for ref, body in found]
+    retries = [ref for name, ref, _ in due if name in _RETRIES]
+    if retries:
+        letters = table(DeadLetterRow)
+        messages += [
+            Message(row["topic"], row["id"], "", row["value"], Repeated(row["key"], row["ref"]))
+            for row in connection.execute(select(letters).where(letters.c.id.in_(retries))).mappings()
+        ]
     return messages
 
 

@@ -30,6 +30,14 @@ class ResultClaim:
     fence: int
     attempts: int
     result: Result
+    excused: int = 0
+    age: float = 0.0
+    """Seconds since it was wanted."""
+
+    @property
+    def counted(self) -> int:
+        """Attempts, this one included, that were not the vendor's fault."""
+        return self.attempts - self.excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ def want_result(connection: Connection, result: Result, *, tool_use_id: str | No
                 "body": result.model_dump_json().encode(),
                 "tool_use_id": tool_use_id,
                 "attempts": 0,
+                "excused": 0,
                 "due_at": now,
                 "fence": 0,
                 "created_at": now,
@@ -94,6 +103,7 @@ def take_result(connection: Connection, result: Result, body: bytes) -> None:
                 "status": ResultStatus.PENDING.value,
                 "body": body,
                 "attempts": 0,
+                "excused": 0,
                 "due_at": now,
                 "fence": 0,
                 "created_at": now,
@@ -109,21 +119,32 @@ def take_result(connection: Connection, result: Result, body: bytes) -> None:
     outbox.settle(connection, RESULTS.name, result.id)
 
 
-def claim_results(connection: Connection, *, owner: str, limit: int, lease: float) -> list[ResultClaim]:
-    """Claim results that are due, and those whose poster vanished."""
+def claim_results(
+    connection: Connection,
+    *,
+    owner: str,
+    limit: int,
+    lease: float,
+    only: str | None = None,
+    without: Collection[str] = (),
+) -> list[ResultClaim]:
+    """Claim results that are due, and those whose poster vanished; `only` of one connection, or `without` some."""
     rows = table(ResultRow)
     now = read_clock(connection)
+    wanted = [
+        rows.c.due_at <= now,
+        or_(
+            rows.c.status == ResultStatus.READY.value,
+            and_(rows.c.status == ResultStatus.POSTING.value, rows.c.lease_until < now),
+        ),
+    ]
+    if only is not None:
+        wanted.append(rows.c.connection == only)
+    if without:
+        wanted.append(rows.c.connection.not_in(sorted(without)))
     query = (
-        select(rows.c.id, rows.c.fence, rows.c.attempts, rows.c.body)
-        .where(
-            and_(
-                rows.c.due_at <= now,
-                or_(
-                    rows.c.status == ResultStatus.READY.value,
-                    and_(rows.c.status == ResultStatus.POSTING.value, rows.c.lease_until < now),
-                ),
-            )
-        )
+        select(rows.c.id, rows.c.fence, rows.c.attempts, rows.c.excused, rows.c.created_at, rows.c.body)
+        .where(and_(*wanted))
         .order_by(rows.c.due_at)
         .limit(limit)
     )
@@ -150,6 +171,8 @@ def claim_results(connection: Connection, *, owner: str, limit: int, lease: floa
                 fence=row.fence + 1,
                 attempts=row.attempts + 1,
                 result=Result.model_validate_json(row.body),
+                excused=row.excused,
+                age=now - row.created_at,
             )
         )
     return claims
@@ -180,21 +203,27 @@ def refuse_result(connection: Connection, claim: ResultClaim, error: str) -> boo
     return _finish(connection, claim, status=ResultStatus.REFUSED, error=plain(error))
 
 
-def postpone_result(connection: Connection, claim: ResultClaim, *, delay: float, error: str) -> bool:
-    """POSTING → READY again after `delay` seconds. The next attempt looks for the artefact first."""
+def postpone_result(
+    connection: Connection, claim: ResultClaim, *, delay: float, error: str, excused: bool = False
+) -> bool:
+    """POSTING → READY again after `delay` seconds. The next attempt looks for the artefact first.
+
+    `excused`: the vendor was down, so the attempt does not count towards giving up. It was made all the same.
+    """
     return _finish(
         connection,
         claim,
         status=ResultStatus.READY,
         error=plain(error),
         due_at=read_clock(connection) + delay,
+        excused=claim.excused + excused,
     )
 
 
-def give_back_result(connection: Connection, claim: ResultClaim) -> bool:
-    """POSTING → READY at once, without an attempt: nothing was tried."""
-    now = read_clock(connection)
-    return _finish(connection, claim, status=ResultStatus.READY, due_at=now, attempts=claim.attempts - 1)
+def give_back_result(connection: Connection, claim: ResultClaim, *, delay: float = 0.0) -> bool:
+    """POSTING → READY after `delay` seconds, without an attempt: nothing was tried."""
+    due_at = read_clock(connection) + delay
+    return _finish(connection, claim, status=ResultStatus.READY, due_at=due_at, attempts=claim.attempts - 1)
 
 
 def _finish(connection: Connection, claim: ResultClaim, *, status: ResultStatus, **values: Any) -> bool:

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, and_, select, update
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
-from storage import outbox
+from storage import outbox, replays
 from storage.clock import read_clock
+from storage.replays import Replay
 from storage.rows import insert_new, plain, table
 from storage.tables import (
     ConversationRow,
@@ -57,20 +58,35 @@ def is_routed(connection: Connection, event_id: str) -> bool:
 
 
 def record_routing(
-    connection: Connection, event_id: str, verdicts: Sequence[RecordedVerdict]
+    connection: Connection,
+    event_id: str,
+    verdicts: Sequence[RecordedVerdict],
+    *,
+    replay: Replay | None = None,
 ) -> list[Dispatch] | None:
-    """Keep verdicts and dispatches, put the dispatches' messages, settle the event's. None: routed before."""
+    """Keep verdicts and dispatches, put the dispatches' messages, settle the event's. None: routed before.
+
+    A replay's verdicts are kept under its number, beside those of the first time.
+    """
     events = table(EventRow)
     now = read_clock(connection)
-    matched = sum(verdict.dispatch is not None for verdict in verdicts)
-    changed = connection.execute(
-        update(events)
-        .where(and_(events.c.id == event_id, events.c.routed_at.is_(None)))
-        .values(routed_at=now, matched=matched)
-    ).rowcount
     outbox.settle(connection, EVENTS.name, event_id)
-    if not changed:
-        return None
+    if replay is not None:
+        if not replays.finish(connection, replay, now=now):
+            return None
+        known = set(replays.dispatched(connection, event_id))
+        fed = {verdict.rule for verdict in verdicts if verdict.dispatch is not None} - known
+        matched = update(events).where(events.c.id == event_id).values(matched=events.c.matched + len(fed))
+        connection.execute(matched)
+    else:
+        count = sum(verdict.dispatch is not None for verdict in verdicts)
+        changed = connection.execute(
+            update(events)
+            .where(and_(events.c.id == event_id, events.c.routed_at.is_(None)))
+            .values(routed_at=now, matched=count)
+        ).rowcount
+        if not changed:
+            return None
     if verdicts:
         insert_new(
             connection,
@@ -78,6 +94,7 @@ def record_routing(
             [
                 {
                     "event_id": event_id,
+                    "replay": replay.number if replay is not None else 0,
                     "rule": verdict.rule,
                     "outcome": verdict.outcome,
                     "clause": verdict.clause,

@@ -51,6 +51,19 @@ class ResultStatus(StrEnum):
     """Will never be posted; `error` says why."""
 
 
+class LetterStatus(StrEnum):
+    """Where a dead letter stands."""
+
+    DEAD = "dead"
+    """No consumer could take it; a person decides."""
+    RETRYING = "retrying"
+    """A person wants it tried again: its bytes are on their way to the topic they came from."""
+    RETRIED = "retried"
+    """A consumer had it again. If it died again, that is a dead letter of its own which names this one."""
+    DROPPED = "dropped"
+    """A person gave it up; `note` says why."""
+
+
 class Delivery(SQLModel, table=True):
     """One webhook that was acknowledged, or was refused as unreadable after a good signature."""
 
@@ -106,11 +119,13 @@ class OutboxRow(SQLModel, table=True):
 
 
 class VerdictRow(SQLModel, table=True):
-    """What one candidate rule said about one event."""
+    """What one candidate rule said about one event, each time it was asked."""
 
     __tablename__ = "verdict"
 
     event_id: str = Field(primary_key=True)
+    replay: int = Field(default=0, primary_key=True)
+    """0: when the event came. Else the number of the replay."""
     rule: str = Field(primary_key=True)
     outcome: str
     clause: str | None = None
@@ -121,8 +136,26 @@ class VerdictRow(SQLModel, table=True):
     at: float = Field(sa_column=Column(Double, nullable=False))
 
 
+class ReplayRow(SQLModel, table=True):
+    """A person wanted the rules asked about an event once more."""
+
+    __tablename__ = "replay"
+
+    event_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    """1, 2, … for each event."""
+    asked_at: float = Field(sa_column=Column(Double, nullable=False))
+    by: str
+    """`api`, or `command:` and the user of the machine it was typed on."""
+    again: bool
+    """Whether rules that have a dispatch for the event get another."""
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    routed_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When the rules were asked. At most one replay of an event waits."""
+
+
 class DispatchRow(SQLModel, table=True):
-    """One (event, rule) that matched."""
+    """One (event, rule) that matched; one more for each replay that asked for it."""
 
     __tablename__ = "dispatch"
 
@@ -249,6 +282,9 @@ class ResultRow(SQLModel, table=True):
     artefact: str | None = None
     error: str | None = Field(default=None, sa_column=Column(Text))
     attempts: int = 0
+    """Claims that were tried, or may have been: any but the first looks for the artefact before making it."""
+    excused: int = 0
+    """Attempts that failed while the vendor was down: they do not count towards giving up."""
     due_at: float = Field(sa_column=Column(Double, nullable=False))
     lease_owner: str | None = None
     lease_until: float | None = Field(default=None, sa_column=Column(Double))
@@ -268,8 +304,15 @@ class DeadLetterRow(SQLModel, table=True):
     key: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     reason: str = Field(sa_column=Column(Text, nullable=False))
-    status: str = "dead"
-    """`dead`, `retried` or `dropped`."""
+    ref: str | None = None
+    """The event, dispatch or result that the message announced, where the producer named it."""
+    repeats: str | None = None
+    """The dead letter whose retry this was."""
+    status: str = LetterStatus.DEAD.value
+    note: str | None = Field(default=None, sa_column=Column(Text))
+    """Why it was dropped."""
+    resolved_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When it was retried or dropped."""
     at: float = Field(sa_column=Column(Double, nullable=False, index=True))
 
 

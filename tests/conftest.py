@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from services.files import MigratedFiles
 from services.kafka import Kafka, start_kafka
 from services.need import ServiceMissingError, without
 from services.postgres import MigratedDatabases, Postgres, start_postgres
@@ -99,21 +99,19 @@ async def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path)
 
 
 @pytest.fixture
-def migrated(engine: str, request: pytest.FixtureRequest) -> MigratedDatabases | Path:
+def migrated(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> MigratedDatabases | MigratedFiles:
     """Where `database_url` gets its database from."""
     if engine == "sqlite":
-        found: Path = request.getfixturevalue("sqlite_template")
-        return found
+        return MigratedFiles(request.getfixturevalue("sqlite_template"), tmp_path)
     databases: MigratedDatabases = request.getfixturevalue("postgres_databases")
     return databases
 
 
 @pytest.fixture
-async def database_url(migrated: MigratedDatabases | Path, tmp_path: Path) -> AsyncIterator[str]:
+async def database_url(migrated: MigratedDatabases | MigratedFiles) -> AsyncIterator[str]:
     """URL of a migrated database of this test's own, on each engine in turn."""
-    if isinstance(migrated, Path):
-        yield f"sqlite:///{shutil.copyfile(migrated, tmp_path / f'{uuid.uuid4().hex[:8]}.db')}"
-        return
     url = await migrated.take()
     yield url
     await migrated.give_back(url)
@@ -145,13 +143,15 @@ def other_database(database_url: str, open_database_at: Callable[[str], Database
 
 
 @pytest.fixture
-def sqlite_database(
-    sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]
-) -> Database:
+async def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """URL of a migrated SQLite file of this test's own."""
+    return await MigratedFiles(sqlite_template, tmp_path).take()
+
+
+@pytest.fixture
+def sqlite_database(sqlite_url: str, open_database_at: Callable[[str], Database]) -> Database:
     """A migrated database, open, where one engine is enough."""
-    path = tmp_path / "only.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    return open_database_at(f"sqlite:///{path}")
+    return open_database_at(sqlite_url)
 
 
 @pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -26,9 +27,12 @@ from services.children import end, free_ports, spawn
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_SECONDS: Final = 60.0
+STARTED: Final = "the hub has started"
+"""Written to the log by a hub whose every part runs."""
 SWITCHES: Final = ("find", "reconcile", "dedup")
 """find: an earlier post is never found. reconcile: a session of an earlier attempt is never found. dedup: every
 delivery is taken for a new one."""
+_ERROR: Final = re.compile(r"^[ |]*[\w.]*(?:Error|Exception): ")
 QUICK: Final[Mapping[str, float]] = {
     "give_back": 1.0,
     "max_give_back": 5.0,
@@ -45,7 +49,9 @@ QUICK: Final[Mapping[str, float]] = {
 class Process:
     """A process that answers HTTP on a port it keeps through every life."""
 
-    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], folder: Path
+    ) -> None:
         self.name = name
         self.port = free_ports(1)[0]
         self.folder = folder
@@ -141,6 +147,16 @@ class HubProcess(Process):
             environment={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **environment},
             folder=folder,
         )
+
+    @property
+    def started(self) -> bool:
+        """Whether this life got as far as running."""
+        return self.log.exists() and STARTED in self.log.read_text(errors="replace")
+
+    def last_error(self) -> str:
+        """The last exception in the log, in one line."""
+        errors = [line for line in self.log_tail(400).splitlines() if _ERROR.match(line)]
+        return errors[-1].strip(" |") if errors else self.log_tail(1)
 
     async def ready(self, *, seconds: float = START_SECONDS) -> None:
         """Wait until every check of `/readyz` is well."""
@@ -251,6 +267,8 @@ async def _serve(chosen: argparse.Namespace) -> None:
     loaded = load_configuration(chosen.config)
     makers = _makers(chosen.without, quick=chosen.quick)
     async with running_hub(settings, loaded, roles=roles, port=chosen.port, makers=makers):
+        sys.stdout.write(STARTED + "\n")
+        sys.stdout.flush()
         await stop.wait()
 
 
@@ -286,7 +304,9 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
 
     def blind_outbox(connections: Any, database: Any, **options: Any) -> Outbox:
         return Outbox(
-            lambda: {name: replace(one, poster=BlindPoster(one.poster)) for name, one in connections().items()},
+            lambda: {
+                name: replace(one, poster=BlindPoster(one.poster)) for name, one in connections().items()
+            },
             database,
             **options,
         )

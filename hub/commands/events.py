@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hub.commands.operating import Json, Limit, OfConnection, OfSubject, Url, ask, gather
-from hub.commands.terminal import as_json, emit, honest, moment, say, table
+from hub.commands.terminal import as_json, brief_id, brief_moment, emit, honest, moment, say, table
 
 if TYPE_CHECKING:
     from hub.api_models import EventDetail, EventSummary
@@ -51,7 +51,14 @@ def list_events(
     table(
         ("event", "received", "connection", "kind", "subject", "rules"),
         [
-            (one.id, moment(one.received_at), one.connection, one.kind, one.subject, _matched(one))
+            (
+                brief_id(one.id),
+                brief_moment(one.received_at),
+                one.connection,
+                one.kind,
+                one.subject,
+                _matched(one),
+            )
             for one in found
         ],
     )

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.commands.operating import Json, Limit, OfConnection, OfSubject, Url, ask, gather
-from hub.commands.terminal import USAGE, CommandError, as_json, emit, honest, moment, say, table
+from hub.commands.terminal import (
+    USAGE,
+    CommandError,
+    as_json,
+    brief_id,
+    brief_moment,
+    emit,
+    honest,
+    moment,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from hub.api_models import CancelView, ResultView, RunDetail, RunSummary
@@ -51,13 +62,13 @@ def list_runs(
         ("run", "made", "rule", "status", "cost", "conversation", "session"),
         [
             (
-                one.id,
-                moment(one.created_at),
+                brief_id(one.id),
+                brief_moment(one.created_at),
                 one.rule,
                 one.status,
                 cost(one),
                 one.conversation,
-                one.session_id,
+                brief_id(one.session_id),
             )
             for one in found
         ],

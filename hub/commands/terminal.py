@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 FAILED: Final = 1
 USAGE: Final = 2
+SHORT_ID: Final = 14
+"""`evt_` and ten digits: unmistakable up to about a hundred thousand events."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BREAKS: Final = re.compile(r"\s*\n\s*")
 _STYLES: Final = {
@@ -132,6 +134,17 @@ def _rich_table(headings: Sequence[str], cells: Sequence[Sequence[str]], states:
 def moment(value: datetime | None) -> str:
     """A time to the second, in UTC."""
     return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def brief_moment(value: datetime) -> str:
+    """The same for a table: to the minute on a terminal."""
+    whole = moment(value)
+    return whole[: -len(":00Z")] if sys.stdout.isatty() else whole
+
+
+def brief_id(identifier: str | None) -> str | None:
+    """An id for a table: on a terminal its beginning, which every command takes for the whole."""
+    return identifier[:SHORT_ID] if identifier is not None and sys.stdout.isatty() else identifier
 
 
 def as_json(value: Any) -> str:

@@ -118,7 +118,7 @@ schema = schemathesis.openapi.from_dict(document())
 
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_answers_keep_to_the_document(url: str, case: schemathesis.Case) -> None:
+def test_answers_keep_to_the_document(url: str, case: schemathesis.Case[Any]) -> None:
     case.call_and_validate(base_url=url, headers=HEADERS, checks=CHECKS)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,7 +193,8 @@ from storage.database import open_database
 async def main():
     kind, bootstrap, url = sys.argv[1:4]
     database = open_database(url)
-    broker = Broker(Settings(kafka_bootstrap_servers=None if kind == "embedded" else bootstrap), database, bootstrap=[bootstrap])
+    settings = Settings(kafka_bootstrap_servers=None if kind == "embedded" else bootstrap)
+    broker = Broker(settings, database, bootstrap=[bootstrap])
 
     async def handler(batch):
         print(" ".join(one.value.id for one in batch))

@@ -151,6 +151,21 @@ async def test_a_batch_that_cannot_be_stored_is_tried_again_and_not_committed(wo
     assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == 2
 
 
+async def test_a_batch_that_was_given_up_is_read_again_by_the_same_process(world: World) -> None:
+    """After the last try the consumer stands behind the batch: without going back, the next commit would lose it."""
+    seen = Collector(fail=lambda _batch: StorageUnavailableError("down") if seen.calls <= 6 else None)
+    async with world.running(seen, retry_delays=(0.01,)) as broker:
+        events = [make_event(f"evt_{n}", subject=f"acme/checkout#{n}") for n in range(8)]
+        await publish(broker, *events)
+        await seen.got(8)
+        await publish(broker, make_event("evt_later"))
+        await until(lambda: "evt_later" in seen.ids)
+        await broker.stop_consuming()
+    assert seen.calls > 6
+    assert set(seen.ids) == {*(event.id for event in events), "evt_later"}
+    assert await records.committed(world.bootstrap, group=GROUP, topic=EVENTS.name) == 9
+
+
 async def test_a_process_that_stops_while_storage_is_down_commits_nothing(world: World) -> None:
     first = Collector(fail=lambda _batch: StorageUnavailableError("down"))
     second = Collector()
@@ -174,7 +189,8 @@ def test_no_subscriber_acknowledges_before_the_work(sqlite_database: Database) -
         assert len(subscribers) == len(TOPICS)
         for subscriber in subscribers:
             assert subscriber.ack_policy is AckPolicy.MANUAL
-            assert subscriber._connection_args["enable_auto_commit"] is False  # noqa: SLF001 - as above
+            options = subscriber._connection_args  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+            assert options["enable_auto_commit"] is False
 
 
 @pytest.mark.kafka

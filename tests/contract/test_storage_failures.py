@@ -47,12 +47,9 @@ async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))
     refused = 0
     for n in range(40):
-        try:
-            # Four at once: the small ones share their group with one that does not fit.
-            done = await asyncio.gather(*(database.write(store_deliveries, batch(f"{n}-{m}", 200_000)) for m in range(4)),
-                                        return_exceptions=True)
-        finally:
-            pass
+        # Four at once share a group.
+        four = (database.write(store_deliveries, batch(f"{n}-{m}", 200_000)) for m in range(4))
+        done = await asyncio.gather(*four, return_exceptions=True)
         for m, one in enumerate(done):
             if isinstance(one, StorageUnavailableError):
                 refused += 1
@@ -71,13 +68,10 @@ asyncio.run(main())
 """
 
 
-async def test_sqlite_without_room_keeps_what_it_promised_and_recovers(
-    sqlite_template: Path, tmp_path: Path
-) -> None:
+async def test_sqlite_without_room_keeps_what_it_promised_and_recovers(sqlite_url: str) -> None:
     """A child process may write no more than 3 MB to one file, tries 32 MB, and is then given room again."""
-    path = tmp_path / "full.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    async with child(FILL, f"sqlite:///{path}") as filler:
+    path = sqlite_url.removeprefix("sqlite:///")
+    async with child(FILL, sqlite_url) as filler:
         refused = int(await filler.line(seconds=60))
         stored = (await filler.line()).split()
         assert await filler.ended() == 0
@@ -90,11 +84,10 @@ async def test_sqlite_without_room_keeps_what_it_promised_and_recovers(
 
 
 async def test_sqlite_locked_by_another_process_is_unavailable_and_then_works(
-    sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]
+    sqlite_url: str, open_database_at: Callable[[str], Database]
 ) -> None:
-    path = tmp_path / "locked.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    database = open_database_at(f"sqlite:///{path}")
+    path = sqlite_url.removeprefix("sqlite:///")
+    database = open_database_at(sqlite_url)
     await store(database, "evt_1")
     holder = sqlite3.connect(path, isolation_level=None)
     try:
@@ -113,11 +106,10 @@ async def test_sqlite_locked_by_another_process_is_unavailable_and_then_works(
 
 
 async def test_sqlite_locked_for_a_moment_is_waited_for(
-    sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]
+    sqlite_url: str, open_database_at: Callable[[str], Database]
 ) -> None:
-    path = tmp_path / "locked.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    database = open_database_at(f"sqlite:///{path}")
+    path = sqlite_url.removeprefix("sqlite:///")
+    database = open_database_at(sqlite_url)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     async with asyncio.TaskGroup() as tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from services.facts import body_of, make_delivery, make_dispatch, make_event, make_result
 from sqlalchemy import Connection, select, update
 
@@ -12,8 +13,8 @@ from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS
 from storage import outbox
 from storage.clock import db_now, read_clock
 from storage.database import Database
-from storage.deliveries import store_deliveries
-from storage.outbox import FIRST_SWEEP_SECONDS, SWEEP_DELAYS
+from storage.deliveries import FIRST_SWEEP_SECONDS, store_deliveries
+from storage.outbox import SWEEP_DELAYS
 from storage.results import take_result, want_result
 from storage.routing import RecordedVerdict, record_routing
 from storage.rows import table
@@ -159,8 +160,6 @@ async def test_a_transaction_that_fails_leaves_no_message(database: Database) ->
         msg = "no"
         raise RuntimeError(msg)
 
-    try:
+    with pytest.raises(RuntimeError):
         await database.write(put_and_fail)
-    except RuntimeError:
-        pass
     assert (await database.read(outbox.depth))[0] == 0

@@ -7,15 +7,18 @@ import asyncio
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does: `services`, `hub_process`, `crash`
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # as pytest does: `services`, `hub_process`, `crash`
 
-from crash.harness import Harness, Report
-from crash.setups import SetUp, cluster, embedded
-from crash.webhooks import Load
 from hub_process import SWITCHES
 from services.kafka import start_kafka
 from services.need import ServiceMissingError
 from services.postgres import start_postgres
+
+from crash.harness import Harness, Report
+from crash.setups import SetUp, cluster, embedded
+from crash.webhooks import Load
 
 
 def main() -> int:
@@ -62,7 +65,9 @@ async def _main(chosen: argparse.Namespace) -> int:
 
 async def _run(setup: SetUp, chosen: argparse.Namespace) -> Report:
     load = Load(chosen.seed, chosen.deliveries or chosen.kills * 10, matching=chosen.matching)
-    harness = Harness(setup, load, kills=chosen.kills, say=lambda line: sys.stderr.write(line + "\n") and None)
+    harness = Harness(
+        setup, load, kills=chosen.kills, say=lambda line: sys.stderr.write(line + "\n") and None
+    )
     return await harness.run(settle=chosen.settle)
 
 

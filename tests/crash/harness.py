@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import httpx
+
 from crash.judge import Books, World, judge, read_books
 from crash.outside import artefacts
 from crash.schedule import Act, schedule
 from crash.setups import Embedded, SetUp
 from crash.webhooks import Load, Webhook
-
 from storage.database import StorageUnavailableError, open_database
 
 SENDERS: Final = 12
-SENDER_SECONDS: Final = 0.25
-"""Pause of a sender between two deliveries, on average: so that some are on their way at every moment."""
+"""At least: twice as many as deliveries fall on one act of the schedule."""
+SPREAD_SECONDS: Final = 2.5
+"""The deliveries that fall on one act are spread over so long: some meet what it does."""
 VENDOR_SECONDS: Final = 6.0
 """After so long a vendor gives an attempt up and tries again."""
 SETTLE_SECONDS: Final = 150.0
@@ -42,8 +43,8 @@ class Report:
     answers: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
-    own_deaths: list[str] = field(default_factory=list)
-    """Hubs that ended without being killed."""
+    failed_starts: list[str] = field(default_factory=list)
+    """Lives that ended before they began, because a service was away; a container would be started again too."""
     seconds: float = 0.0
     settled_after: float = 0.0
     events: int = 0
@@ -68,7 +69,7 @@ class Report:
             f"  settled {self.settled_after:.1f} s after the last of them",
             f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in {self.sessions} sessions "
             f"({self.empty_sessions} empty spares beside them), {self.artefacts} marked artefacts",
-            *(f"  ended by itself: {one}" for one in self.own_deaths),
+            *(f"  did not start: {one}" for one in self.failed_starts),
             *(f"  VIOLATION: {one}" for one in self.violations),
             f"  {'FAILED' if self.violations else 'passed'}",
         ]
@@ -101,7 +102,7 @@ class Harness:
         books = await self._settle(settle)
         report.settled_after = time.monotonic() - hurt
         world = World(await self._setup.sandbox.state(), await self._setup.sandbox.work())
-        report.violations = judge(books, world, self._load.facts)
+        report.violations += judge(books, world, self._load.facts)
         self._count(books, world)
         report.seconds = time.monotonic() - began
         return report
@@ -113,20 +114,21 @@ class Harness:
         waiting = iter(enumerate(deliveries))
         total = len(deliveries)
         chance = random.Random(self._load.seed)  # noqa: S311 - pauses, not a secret
-        limits = httpx.Limits(max_connections=SENDERS * 2, max_keepalive_connections=SENDERS)
+        senders = max(SENDERS, 2 * total // max(1, len(self._acts)))
+        limits = httpx.Limits(max_connections=senders * 2, max_keepalive_connections=senders)
 
         async def sender() -> None:
             for n, webhook in waiting:
                 while not self._over.is_set() and n > total * self._share:
                     await asyncio.sleep(0.02)
-                await asyncio.sleep(chance.uniform(0, 2 * SENDER_SECONDS))
+                await asyncio.sleep(chance.uniform(0, SPREAD_SECONDS))
                 await self._deliver(http, webhook)
 
         async with (
             httpx.AsyncClient(timeout=VENDOR_SECONDS, limits=limits, trust_env=False) as http,
             asyncio.TaskGroup() as tasks,
         ):
-            for _ in range(SENDERS):
+            for _ in range(senders):
                 tasks.create_task(sender())
 
     @property
@@ -194,7 +196,11 @@ class Harness:
         """Start again what ended without being killed, and remember that it did."""
         for hub in self._setup.hubs.values():
             if not hub.alive():
-                self.report.own_deaths.append(f"{hub.name}, life {hub.lives}: {hub.log_tail(1)[:300]}")
+                why = f"{hub.name}, life {hub.lives}: {hub.last_error()[:300]}"
+                if hub.started:
+                    self.report.violations.append(f"a hub died of something other than a kill: {why}")
+                else:
+                    self.report.failed_starts.append(why)
                 await self._setup.revive(hub)
 
     # Settle ---------------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from crash.outside import artefacts, twice, work_by_run
-from crash.webhooks import Webhook
 from sqlalchemy import Connection, func, select
 
+from crash.outside import artefacts, twice, work_by_run
+from crash.webhooks import Webhook
 from hub.demo.scenarios import SCENARIOS
 from storage.rows import table
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
@@ -71,8 +71,14 @@ def read_books(connection: Connection) -> Books:
     settled = [status.value for status in RESULT_TERMINAL]
     books = Books()
     count = lambda of: int(connection.execute(select(func.count()).select_from(of)).scalar_one())  # noqa: E731
-    books.events, books.deliveries, books.dispatches = count(events), count(table(Delivery)), count(dispatches)
-    books.unrouted = list(connection.execute(select(events.c.id).where(events.c.routed_at.is_(None))).scalars())
+    books.events, books.deliveries, books.dispatches = (
+        count(events),
+        count(table(Delivery)),
+        count(dispatches),
+    )
+    books.unrouted = list(
+        connection.execute(select(events.c.id).where(events.c.routed_at.is_(None))).scalars()
+    )
     for row in connection.execute(select(runs)).mappings():
         books.runs[row["id"]] = (row["rule"], row["conversation"])
         if row["status"] not in ended:
@@ -92,7 +98,9 @@ def read_books(connection: Connection) -> Books:
         select(verdicts.c.event_id, verdicts.c.dispatch_id, verdicts.c.outcome)
     ):
         outcomes.setdefault(event_id, []).append("dispatched" if dispatch_id else outcome)
-    made = dict(connection.execute(select(dispatches.c.event_id, func.count()).group_by(dispatches.c.event_id)).all())
+    made = dict(
+        connection.execute(select(dispatches.c.event_id, func.count()).group_by(dispatches.c.event_id)).all()
+    )
     for event_id, found in outcomes.items():
         if found.count("dispatched") != made.get(event_id, 0):
             books.ambiguous.append(f"{event_id}: {found} with {made.get(event_id, 0)} dispatches")
@@ -139,12 +147,16 @@ def _conversations(world: World, facts: Sequence[Webhook]) -> list[str]:
     wanted = Counter(one.conversation for one in facts if one.rule is not None)
     sessions: dict[str, list[str]] = {}
     for item in world.work:
-        sessions.setdefault(str(item["metadata"].get("triggerhub_conversation")), []).append(str(item["session_id"]))
+        sessions.setdefault(str(item["metadata"].get("triggerhub_conversation")), []).append(
+            str(item["session_id"])
+        )
     wrong = [f"{name} was worked on, which nobody asked for" for name in sessions.keys() - wanted.keys()]
     for name, pieces in wanted.items():
         got = sessions.get(name, [])
         if len(got) != pieces or len(set(got)) != 1:
-            wrong.append(f"{name}: {pieces} pieces of work wanted, {len(got)} sent to {len(set(got))} sessions")
+            wrong.append(
+                f"{name}: {pieces} pieces of work wanted, {len(got)} sent to {len(set(got))} sessions"
+            )
     return wrong
 
 

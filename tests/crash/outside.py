@@ -38,13 +38,22 @@ class Artefact:
 
 def artefacts(state: Mapping[str, Any]) -> list[Artefact]:
     """Everything of ours, of all four vendors."""
-    return [*_github(state["github"]), *_jira(state["jira"]), *_sentry(state["sentry"]), *_slack(state["slack"])]
+    return [
+        *_github(state["github"]),
+        *_jira(state["jira"]),
+        *_sentry(state["sentry"]),
+        *_slack(state["slack"]),
+    ]
 
 
 def twice(found: Sequence[Artefact]) -> list[str]:
     """Those that exist more than once, in words."""
     counted = Counter(one.key for one in found)
-    return [f"{count} times {source} {run} {slot}" for (source, run, slot, _), count in counted.items() if count > 1]
+    return [
+        f"{count} times {source} {run} {slot}"
+        for (source, run, slot, _), count in counted.items()
+        if count > 1
+    ]
 
 
 def work_by_run(work: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -94,4 +103,6 @@ def _slack(state: Mapping[str, Any]) -> Iterator[Artefact]:
             mark = ((message["metadata"] or {}).get("event_payload")) or {}
             if "run" in mark:
                 where = f"{channel_id}/{message['thread_ts'] or message['ts']}"
-                yield Artefact("slack", "message", where, mark["run"], mark["slot"], mark["part"], message["text"])
+                yield Artefact(
+                    "slack", "message", where, mark["run"], mark["slot"], mark["part"], message["text"]
+                )

@@ -52,7 +52,7 @@ class SetUp(ABC):
     def __init__(self, folder: Path, *, without: Sequence[str] = ()) -> None:
         self.folder = folder
         self.without = without
-        self.sandbox = SandboxProcess(folder, pace=0.01)
+        self.sandbox = SandboxProcess(folder, pace=0.03)
         self.hubs: dict[str, HubProcess] = {}
         self.database_url = ""
 
@@ -159,6 +159,11 @@ class Embedded(SetUp):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
+    async def freeze_broker(self) -> None:
+        """Stop the broker until it is killed: what is committed from now on is not published."""
+        for process in self.family("broker"):
+            process.send_signal(signal.SIGSTOP)
+
     async def fill_disk(self, seconds: float) -> None:
         """One life on a disk with almost no room left."""
         hub = self.ingress
@@ -178,7 +183,9 @@ class Embedded(SetUp):
 
         @contextlib.contextmanager
         def locked() -> Iterator[None]:
-            connection = sqlite3.connect(self.database, timeout=5, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(
+                self.database, timeout=5, check_same_thread=False, isolation_level=None
+            )
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield
@@ -199,7 +206,13 @@ class Cluster(SetUp):
     freezable = ("kafka", "postgres")
 
     def __init__(
-        self, folder: Path, *, kafka: Kafka, postgres: Postgres, database_url: str, without: Sequence[str] = ()
+        self,
+        folder: Path,
+        *,
+        kafka: Kafka,
+        postgres: Postgres,
+        database_url: str,
+        without: Sequence[str] = (),
     ) -> None:
         super().__init__(folder, without=without)
         self.kafka = kafka
@@ -207,9 +220,12 @@ class Cluster(SetUp):
         self.database_url = database_url
 
     def make_hubs(self, config: Path) -> None:
-        environment = hub_environment(
-            database_url=self.database_url, sandbox=self.sandbox, secrets=DEMO_SECRETS, **SETTINGS
-        ) | self.kafka.environment()
+        environment = (
+            hub_environment(
+                database_url=self.database_url, sandbox=self.sandbox, secrets=DEMO_SECRETS, **SETTINGS
+            )
+            | self.kafka.environment()
+        )
         for role in ROLES:
             self.hubs[role] = HubProcess(
                 self.folder, config=config, environment=environment, roles=role, without=self.without

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import httpx
 import yaml
-from crash.outside import Artefact, artefacts
-from crash.webhooks import Webhook
 from sqlalchemy import Connection, select
 from sqlmodel import SQLModel
 
+from crash.outside import Artefact, artefacts
+from crash.webhooks import Webhook
 from hub.configuration import load_configuration
 from hub.demo.scenarios import DEMO_SECRETS, configuration
 from hub.hub import Hub, running_hub

@@ -74,12 +74,23 @@ def _sample(name: str) -> tuple[dict[str, str], Any]:
     return headers, json.loads(body)
 
 
-def github_comment(number: int, comment: int, text: str, *, login: str = "ada-lind", delivery: str = "") -> Webhook:
+def github_comment(
+    number: int, comment: int, text: str, *, login: str = "ada-lind", delivery: str = ""
+) -> Webhook:
     """A person's comment on an issue of acme/checkout; with `@triggerhub` in it a rule wants an answer."""
     headers, body = _sample("github-mention")
     url = f"https://github.com/acme/checkout/issues/{number}"
-    body["issue"] |= {"id": 5_000_000 + number, "number": number, "html_url": url, "title": f"Totals differ ({number})"}
-    body["comment"] |= {"id": comment, "node_id": f"IC_{comment}", "html_url": f"{url}#issuecomment-{comment}"}
+    body["issue"] |= {
+        "id": 5_000_000 + number,
+        "number": number,
+        "html_url": url,
+        "title": f"Totals differ ({number})",
+    }
+    body["comment"] |= {
+        "id": comment,
+        "node_id": f"IC_{comment}",
+        "html_url": f"{url}#issuecomment-{comment}",
+    }
     body["comment"] |= {"body": text}
     for person in (body["comment"]["user"], body["sender"]):
         person["login"] = login
@@ -139,10 +150,19 @@ def slack_mention(ts: str, text: str = "<@U0HUB001> which service sends the rece
     return _slack(headers, body, thread=ts, rule="slack-mention-answer")
 
 
-def slack_words(ts: str, text: str, *, thread: str | None = None, user: str = "U0ADA001", **fields: Any) -> Webhook:
+def slack_words(
+    ts: str, text: str, *, thread: str | None = None, user: str = "U0ADA001", **fields: Any
+) -> Webhook:
     """Somebody writes without mentioning anybody, in a thread or not."""
     headers, body = _sample("slack-mention")
-    body["event"] |= {"type": "message", "ts": ts, "event_ts": ts, "text": text, "user": user, "channel_type": "channel"}
+    body["event"] |= {
+        "type": "message",
+        "ts": ts,
+        "event_ts": ts,
+        "text": text,
+        "user": user,
+        "channel_type": "channel",
+    }
     body["event"]["client_msg_id"] = f"m-{ts}"
     if thread is not None:
         body["event"]["thread_ts"] = thread
@@ -173,6 +193,8 @@ class Load:
     """Share of the deliveries that are copies of others."""
     window: int = 15
     """How far a delivery may be out of order."""
+    began: int = field(default_factory=lambda: int(time.time()) - 200_000)
+    """Time stamps count from here: an answer that is older than its question would never be found again."""
     facts: list[Webhook] = field(default_factory=list)
     """Every different one."""
 
@@ -193,12 +215,14 @@ class Load:
     def _fact(self, n: int, chance: random.Random) -> Webhook:
         wanted = chance.random() < self.matching
         source = chance.choice(("github", "github", "jira", "sentry", "slack"))
-        ts = f"{1_795_400_000 + n}.{n % 1_000_000:06d}"
+        ts = f"{self.began + n}.{n % 1_000_000:06d}"
         match source:
             case "github":
                 # Every fourth mention is a further word on the issue of the one before.
                 number = 1_000 + (n - n % 4 if wanted else n)
-                words = f"@triggerhub where do we round the total? ({n})" if wanted else f"It rounds twice. ({n})"
+                words = (
+                    f"@triggerhub where do we round the total? ({n})" if wanted else f"It rounds twice. ({n})"
+                )
                 return github_comment(number if wanted else 900_000 + n, 40_000_000 + n, words)
             case "jira":
                 return jira_label(n, label="agent" if wanted else "later")

@@ -43,7 +43,9 @@ async def test_a_reply_in_a_thread_that_nobody_owns_starts_nothing(running: Stag
     assert await running.rows(RunRow) == []
 
 
-async def test_a_comment_on_the_agents_pull_request_reaches_the_session_that_opened_it(running: Stage) -> None:
+async def test_a_comment_on_the_agents_pull_request_reaches_the_session_that_opened_it(
+    running: Stage,
+) -> None:
     first = await running.ended(await running.accepted(sentry_alert(4)))
     (pull,) = [one for one in running.made(first["id"]) if one.kind == "pull"]
     number = int(pull.where.partition("#")[2])

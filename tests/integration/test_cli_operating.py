@@ -11,8 +11,14 @@ from pathlib import Path
 import hub_story as story
 import pytest
 from command_line import Ran, triggerhub
+from sqlalchemy import Connection
 
 from hub import api
+from hub.api_models import EventDetail, EventSummary, RunSummary
+from hub.api_views import EventFilter, RunFilter
+from hub.commands.operating import gather
+from hub.commands.why import story as tell
+from hub.records import Records, RecordsError, StoredRecords, remote_records
 from hub.server import serving
 from hub.settings import Settings
 from router.engine import RuleSet
@@ -30,9 +36,10 @@ async def served(database: Database, *, token: str | None = TOKEN) -> AsyncItera
     settings = Settings(api_token=token)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         app = api.build(database, Rules(RuleSet([])), settings, host="127.0.0.1")
-        async with asyncio.TaskGroup() as tasks, serving(app, listener) as server:
+        async with serving(app, listener) as server, asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            server.should_exit = True
 
 
 class Operator:
@@ -44,8 +51,12 @@ class Operator:
         self._remote = {"TRIGGERHUB_URL": api_url, "TRIGGERHUB_API_TOKEN": TOKEN}
 
     async def run(self, *arguments: str) -> Ran:
-        stored = await asyncio.to_thread(triggerhub, *arguments, folder=self._folder, env=self._stored)
-        remote = await asyncio.to_thread(triggerhub, *arguments, folder=self._folder, env=self._remote)
+        stored, remote = await asyncio.gather(
+            *(
+                asyncio.to_thread(triggerhub, *arguments, folder=self._folder, env=env)
+                for env in (self._stored, self._remote)
+            )
+        )
         assert stored == remote
         assert stored.calm
         return stored
@@ -55,6 +66,39 @@ class Operator:
         return await asyncio.to_thread(triggerhub, *arguments, folder=self._folder, env=env)
 
 
+class Both:
+    """What the commands read, from the database and from the API: both must tell the same."""
+
+    def __init__(self, stored: Records, remote: Records) -> None:
+        self._stored = stored
+        self._remote = remote
+
+    async def events(self, wanted: EventFilter, *, limit: int = 50) -> list[EventSummary]:
+        stored = await gather(lambda size, at: self._stored.events(wanted, limit=size, cursor=at), limit)
+        remote = await gather(lambda size, at: self._remote.events(wanted, limit=size, cursor=at), limit)
+        assert stored == remote
+        return stored
+
+    async def runs(self, wanted: RunFilter) -> tuple[RunSummary, ...]:
+        stored = await self._stored.runs(wanted, limit=50, cursor=None)
+        assert stored == await self._remote.runs(wanted, limit=50, cursor=None)
+        return stored.items
+
+    async def event(self, given: str) -> EventDetail:
+        stored = await self._stored.event(given)
+        assert stored == await self._remote.event(given)
+        return stored
+
+    async def refusal(self, given: str, because: str = "") -> str:
+        told = []
+        for records in (self._stored, self._remote):
+            with pytest.raises(RecordsError) as refused:
+                await records.event(given)
+            told.append(str(refused.value))
+        assert told[0] == told[1], because
+        return told[0]
+
+
 @pytest.fixture
 async def operator(database: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Operator]:
     await database.write(story.tell)
@@ -62,9 +106,16 @@ async def operator(database: Database, database_url: str, tmp_path: Path) -> Asy
         yield Operator(tmp_path, database_url, url)
 
 
-async def test_events_are_listed_newest_first_and_filtered(operator: Operator) -> None:
-    everything = (await operator.run("events", "list", "--json")).json()
-    assert {event["id"] for event in everything} == {
+@pytest.fixture
+async def both(database: Database) -> AsyncIterator[Both]:
+    await database.write(story.tell)
+    async with served(database) as url, remote_records(url, token=TOKEN) as remote:
+        yield Both(StoredRecords(database), remote)
+
+
+async def test_events_are_listed_newest_first_and_filtered(both: Both) -> None:
+    everything = await both.events(EventFilter())
+    assert {event.id for event in everything} == {
         story.ANSWERED,
         story.UNASKED,
         story.WAITING,
@@ -72,21 +123,48 @@ async def test_events_are_listed_newest_first_and_filtered(operator: Operator) -
         story.OWN,
         story.QUEUED,
     }
-    times = [(event["received_at"], event["id"]) for event in everything]
+    times = [(event.received_at, event.id) for event in everything]
     assert times == sorted(times, reverse=True)
 
-    async def ids(*arguments: str) -> set[str]:
-        return {event["id"] for event in (await operator.run("events", "list", "--json", *arguments)).json()}
+    async def ids(wanted: EventFilter) -> set[str]:
+        return {event.id for event in await both.events(wanted)}
 
-    assert await ids("--kind", "issue.*") == {story.UNASKED, story.WAITING}
-    assert await ids("--kind", "issue.opened") == {story.WAITING}
-    assert await ids("--connection", "acme-slack") == set()
-    assert len(await ids("--subject", "acme/checkout#7")) == 6
-    newest = await operator.run("events", "list", "--limit", "2", "--json")
-    assert [event["id"] for event in newest.json()] == [event["id"] for event in everything[:2]]
-    table = await operator.run("events", "list")
-    assert len(table.out.splitlines()) == 7
-    assert "waiting" in table.out
+    assert await ids(EventFilter(kind="issue.*")) == {story.UNASKED, story.WAITING}
+    assert await ids(EventFilter(kind="issue.opened")) == {story.WAITING}
+    assert await ids(EventFilter(connection="acme-slack")) == set()
+    assert len(await ids(EventFilter(connection="acme-github", subject="acme/checkout#7"))) == 6
+    assert [event.id for event in await both.events(EventFilter(), limit=2)] == [
+        event.id for event in everything[:2]
+    ]
+
+
+async def test_runs_are_filtered(both: Both) -> None:
+    async def ids(wanted: RunFilter) -> list[str]:
+        return [run.id for run in await both.runs(wanted)]
+
+    assert set(await ids(RunFilter())) == {story.RUN, story.QUEUED_RUN}
+    assert await ids(RunFilter(status="succeeded", rule="answer")) == [story.RUN]
+    assert await ids(RunFilter(connection="other")) == []
+    assert len(await ids(RunFilter(connection="acme-github", subject="acme/checkout#7"))) == 2
+    assert await ids(RunFilter(rule="answered")) == []
+
+
+async def test_lists_are_tables(operator: Operator) -> None:
+    table = await operator.run("events", "list", "--kind", "issue.*")
+    assert (table.code, table.err) == (0, "")
+    headings, *rows = table.out.splitlines()
+    assert headings.split() == ["event", "received", "connection", "kind", "subject", "rules"]
+    assert {row.split()[0]: row.split()[-1] for row in rows} == {
+        story.UNASKED: "matched",
+        story.WAITING: "waiting",
+    }
+    runs_table = await operator.run("runs", "list", "--status", "succeeded")
+    assert [line.split()[0] for line in runs_table.out.splitlines()] == ["run", story.RUN]
+    none = await operator.run("runs", "list", "--rule", "other")
+    assert (none.code, none.out, none.err) == (0, "", "none\n")
+    wrong = await operator.run("runs", "list", "--status", "runing")
+    assert wrong.code == 2
+    assert "did you mean 'running'?" in wrong.err
 
 
 async def test_an_event_is_shown_without_its_control_characters(operator: Operator) -> None:
@@ -129,32 +207,28 @@ async def test_why_tells_the_whole_chain(operator: Operator) -> None:
         (story.QUEUED, f"run {story.QUEUED_RUN} is queued, no session yet"),
     ],
 )
-async def test_why_tells_why_nothing_was_posted(operator: Operator, event_id: str, said: str) -> None:
-    ran = await operator.run("why", event_id)
-    assert ran.code == 0
-    assert said in ran.out
+async def test_why_tells_why_nothing_was_posted(both: Both, event_id: str, said: str) -> None:
+    assert said in "\n".join(tell(await both.event(event_id)))
 
 
-async def test_a_beginning_of_an_id_is_enough_and_a_wrong_one_names_the_nearest(operator: Operator) -> None:
-    assert (await operator.run("why", "evt_aa")).out == (await operator.run("why", story.ANSWERED)).out
-    several = await operator.run("why", "evt_bb22")
-    assert (several.code, several.out) == (1, "")
-    assert story.UNASKED in several.err
-    assert story.WAITING in several.err
-    near = await operator.run("why", "evt_aa11aa11aa11ffff")
-    assert (near.code, near.out) == (1, "")
-    assert f"near it: {story.ANSWERED}" in near.err
-    nothing = await operator.run("why", "evt_0000")
-    assert nothing.code == 1
-    assert "`triggerhub events list`" in nothing.err
+async def test_a_beginning_of_an_id_is_enough_and_a_wrong_one_names_the_nearest(both: Both) -> None:
+    assert (await both.event("evt_aa")).id == story.ANSWERED
+    several = await both.refusal("evt_bb22")
+    assert story.UNASKED in several
+    assert story.WAITING in several
+    assert f"near it: {story.ANSWERED}" in await both.refusal("evt_aa11aa11aa11ffff")
+    assert "`triggerhub events list`" in await both.refusal("evt_0000")
+    assert "`triggerhub events list`" in await both.refusal("EVT_AA11", "letter case counts")
+    assert "…" in await both.refusal("evt_" + "9" * 150)
 
 
-async def test_runs_are_listed_and_shown_with_receipts(operator: Operator) -> None:
-    everything = (await operator.run("runs", "list", "--json")).json()
-    assert {run["id"] for run in everything} == {story.RUN, story.QUEUED_RUN}
-    done = (await operator.run("runs", "list", "--status", "succeeded", "--rule", "answer", "--json")).json()
-    assert [run["id"] for run in done] == [story.RUN]
-    assert (await operator.run("runs", "list", "--connection", "other", "--json")).json() == []
+async def test_an_unknown_event_ends_with_1(operator: Operator) -> None:
+    ran = await operator.run("why", "evt_aa11aa11aa11ffff")
+    assert (ran.code, ran.out) == (1, "")
+    assert f"near it: {story.ANSWERED}" in ran.err
+
+
+async def test_a_run_is_shown_with_receipts(operator: Operator) -> None:
     ran = await operator.run("runs", "show", "run_aa")
     assert ran.code == 0
     for said in (
@@ -167,11 +241,7 @@ async def test_runs_are_listed_and_shown_with_receipts(operator: Operator) -> No
         "subtracted twice",
     ):
         assert said in ran.out
-    wrong = await operator.run("runs", "list", "--status", "runing")
-    assert wrong.code == 2
-    assert "did you mean 'running'?" in wrong.err
-    unknown = await operator.run("runs", "show", "run_zz")
-    assert unknown.code == 1
+    assert (await operator.run("runs", "show", "run_zz")).code == 1
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
@@ -179,12 +249,11 @@ async def test_cancel(operator: Operator, database: Database, *, remote: bool) -
     ran = await operator.once("runs", "cancel", story.QUEUED_RUN, remote=remote)
     assert (ran.code, ran.err) == (0, "")
     assert "was waiting and is cancelled" in ran.out
-    [shown] = (await operator.run("runs", "list", "--status", "cancelled", "--json")).json()
-    assert (shown["id"], shown["stop_reason"]) == (story.QUEUED_RUN, "cancelled")
+    shown = await StoredRecords(database).run(story.QUEUED_RUN)
+    assert (shown.status, shown.stop_reason) == ("cancelled", "cancelled")
     again = await operator.run("runs", "cancel", story.QUEUED_RUN)
     assert again.code == 1
     assert "has ended already (cancelled)" in again.err
-    assert (await operator.run("runs", "cancel", "run_zz")).code == 1
     one = story.dispatch(story.event(story.UNTAKEN), "dd44")
     await database.write(runs.take_dispatch, one, one.model_dump_json().encode())
     [claim] = await database.write(runs.claim_runs, owner="box", limit=1, lease=60.0)
@@ -193,14 +262,14 @@ async def test_cancel(operator: Operator, database: Database, *, remote: bool) -
     assert await database.read(runs.stop_wanted, [claim.run_id]) == {claim.run_id: "cancelled"}
 
 
-async def test_pages_are_joined(operator: Operator, database: Database) -> None:
-    def many(connection: object) -> None:
+async def test_pages_are_joined(both: Both, database: Database) -> None:
+    def many(connection: Connection) -> None:
         for number in range(230):
-            story.store(connection, story.event(f"evt_many{number:04}"))  # type: ignore[arg-type]  # a connection
+            story.store(connection, story.event(f"evt_many{number:04}"))
 
     await database.write(many)
-    found = (await operator.run("events", "list", "--limit", "232", "--json")).json()
-    assert len(found) == len({event["id"] for event in found}) == 232
+    found = await both.events(EventFilter(), limit=232)
+    assert len(found) == len({event.id for event in found}) == 232
 
 
 async def test_a_wrong_token_and_a_wrong_address(

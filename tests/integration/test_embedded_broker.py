@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 from services import records
 from services.facts import make_delivery, make_event
 from services.lines import child
+from services.worlds import until
 from sqlalchemy import Connection
 
 from hub.broker import Broker, Taken
@@ -38,21 +38,8 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def until(done: Callable[[], Any], *, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not done():
-            await asyncio.sleep(0.01)
-
-
 def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
-
-
-@pytest.fixture
-def database(sqlite_template: Path, tmp_path: Path, open_database_at: Callable[[str], Database]) -> Database:
-    path = tmp_path / "hub.db"
-    path.write_bytes(sqlite_template.read_bytes())
-    return open_database_at(f"sqlite:///{path}")
 
 
 async def no_restart() -> None:
@@ -81,10 +68,14 @@ async def test_it_is_gone_after_an_error_and_after_cancelling() -> None:
         holding = tasks.create_task(hold())
         await started.wait()
         holding.cancel()
-    with pytest.raises(LookupError):
+
+    async def fail() -> None:
         async with embedded_broker(on_restart=no_restart):
             processes.append(broker_process())
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
     assert len(processes) == 2
     assert not any(one.is_running() for one in processes)
 
@@ -165,10 +156,42 @@ async def test_it_dies_with_its_parent(how: signal.Signals) -> None:
         )
 
 
+NAP = """
+import os, subprocess, sys
+from hub.embedded_broker import watched
+nap = subprocess.Popen(watched(["sleep", "600"], platform="darwin"), start_new_session=True)
+print(nap.pid)
+sys.stdin.readline()
+nap.terminate()
+nap.wait()
+print("stopped")
+"""
+
+
+@pytest.mark.parametrize("how", ["killed parent", "stopped"])
+async def test_where_the_kernel_does_not_help_a_shell_watches(how: str) -> None:
+    """As on macOS: neither the death of the parent nor stopping the shell leaves the broker behind."""
+    async with child(NAP) as parent:
+        shell = psutil.Process(int(await parent.line()))
+        await until(shell.children)
+        family = [shell, *shell.children(recursive=True)]
+        assert "sleep" in {one.name() for one in family}
+        if how == "stopped":
+            assert parent.process.stdin is not None
+            parent.process.stdin.write(b"\n")
+            assert await parent.line() == "stopped"
+        else:
+            parent.process.kill()
+            await parent.ended()
+        await until(
+            lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family)
+        )
+
+
 @asynccontextmanager
 async def hub_of(
     database: Database, handler: Callable[[Sequence[Taken[Any]]], Any]
-) -> AsyncIterator[tuple[Broker, Publisher, list[int]]]:
+) -> AsyncIterator[tuple[list[str], Publisher, list[int]]]:
     """A broker, a consumer of events and a publisher, wired for restarts as the hub wires them."""
     restarts: list[int] = []
 
@@ -186,7 +209,7 @@ async def hub_of(
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(publisher.run())
                 try:
-                    yield broker, publisher, restarts
+                    yield [address], publisher, restarts
                 finally:
                     running.cancel()
         finally:
@@ -198,7 +221,9 @@ def settle_all(connection: Connection, refs: Sequence[str]) -> None:
         outbox.settle(connection, EVENTS.name, ref)
 
 
-async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back(database: Database) -> None:
+async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back(
+    sqlite_database: Database,
+) -> None:
     """Events are stored; the consumer is stopped short of half of them; the broker dies and forgets them."""
     seen: list[str] = []
     blocked = asyncio.Event()
@@ -211,13 +236,13 @@ async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back
             await release.wait()
             msg = "this process did not get so far"
             raise OSError(msg)
-        await database.write(settle_all, ids)
+        await sqlite_database.write(settle_all, ids)
         seen.extend(ids)
 
-    async with hub_of(database, take) as (broker, publisher, restarts):
+    async with hub_of(sqlite_database, take) as (bootstrap, publisher, restarts):
         for group in ("evt_early", "evt_late"):
             events = [make_event(f"{group}_{n}", subject=f"acme/checkout#{n}") for n in range(10)]
-            await database.write(store_deliveries, [make_delivery(one.id, one) for one in events])
+            await sqlite_database.write(store_deliveries, [make_delivery(one.id, one) for one in events])
             publisher.announce(
                 [
                     (outbox.Message(EVENTS.name, one.id, one.subject, one.model_dump_json().encode()), one)
@@ -230,33 +255,31 @@ async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back
         await until(lambda: restarts)
         release.set()
         await until(lambda: len(set(seen)) == 20, seconds=40)
-        assert await database.read(outbox.depth) == (0, 0.0)
-        assert {
-            name for name in await records.topics(broker._bootstrap) if name.startswith("triggerhub")
-        } == {  # noqa: SLF001
+        assert await sqlite_database.read(outbox.depth) == (0, 0.0)
+        assert {name for name in await records.topics(bootstrap) if name.startswith("triggerhub")} == {
             name for topic in TOPICS for name in (topic.name, topic.dead_letter)
         }
         # And it goes on: what is stored now arrives as before.
         event = make_event("evt_new")
-        await database.write(store_deliveries, [make_delivery("d-new", event)])
+        await sqlite_database.write(store_deliveries, [make_delivery("d-new", event)])
         publisher.announce(
             [(outbox.Message(EVENTS.name, event.id, event.subject, event.model_dump_json().encode()), event)]
         )
         await until(lambda: "evt_new" in seen)
 
 
-async def test_after_many_restarts_in_a_row_messages_still_arrive(database: Database) -> None:
+async def test_after_many_restarts_in_a_row_messages_still_arrive(sqlite_database: Database) -> None:
     seen: set[str] = set()
 
     async def take(batch: Sequence[Taken[Any]]) -> None:
         ids = [one.value.id for one in batch]
-        await database.write(settle_all, ids)
+        await sqlite_database.write(settle_all, ids)
         seen.update(ids)
 
-    async with hub_of(database, take) as (_broker, publisher, restarts):
+    async with hub_of(sqlite_database, take) as (_bootstrap, publisher, restarts):
         for n in range(3):
             event = make_event(f"evt_{n}")
-            await database.write(store_deliveries, [make_delivery(event.id, event)])
+            await sqlite_database.write(store_deliveries, [make_delivery(event.id, event)])
             broker_process().kill()
             await until(lambda: len(restarts) == n + 1)  # noqa: B023 - used before the next round
             publisher.announce(
@@ -270,21 +293,23 @@ async def test_after_many_restarts_in_a_row_messages_still_arrive(database: Data
                 ]
             )
             await until(lambda: f"evt_{n}" in seen, seconds=40)  # noqa: B023 - as above
-    assert await database.read(outbox.depth) == (0, 0.0)
+    assert await sqlite_database.read(outbox.depth) == (0, 0.0)
 
 
-async def test_dead_letters_of_two_lives_of_the_broker_are_told_apart(database: Database) -> None:
+async def test_dead_letters_of_two_lives_of_the_broker_are_told_apart(sqlite_database: Database) -> None:
     """Positions begin again at 0 after a restart: a letter of before must not hide one of now."""
 
     async def take(_batch: Sequence[Taken[Any]]) -> None:
         pytest.fail("nothing is readable here")
 
-    async with hub_of(database, take) as (broker, _publisher, restarts):
-        await records.write(broker._bootstrap, EVENTS.name, ("k", b"garbage of the first life"))  # noqa: SLF001
-        await records.read_all(broker._bootstrap, EVENTS.dead_letter, count=1)  # noqa: SLF001
+    async with hub_of(sqlite_database, take) as (bootstrap, _publisher, restarts):
+        await records.write(bootstrap, EVENTS.name, ("k", b"garbage of the first life"))
+        await records.read_all(bootstrap, EVENTS.dead_letter, count=1)
         broker_process().kill()
         await until(lambda: restarts)
-        await records.write(broker._bootstrap, EVENTS.name, ("k", b"garbage of the second life"))  # noqa: SLF001
-        await records.read_all(broker._bootstrap, EVENTS.dead_letter, count=1, seconds=40)  # noqa: SLF001
-    kept = await database.read(lambda c: c.exec_driver_sql("SELECT value FROM dead_letter").scalars().all())
+        await records.write(bootstrap, EVENTS.name, ("k", b"garbage of the second life"))
+        await records.read_all(bootstrap, EVENTS.dead_letter, count=1, seconds=40)
+    kept = await sqlite_database.read(
+        lambda c: c.exec_driver_sql("SELECT value FROM dead_letter").scalars().all()
+    )
     assert sorted(kept) == [b"garbage of the first life", b"garbage of the second life"]

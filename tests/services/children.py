@@ -58,7 +58,7 @@ def spawn(command: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - prctl alone runs
             )
 
     return _SPAWNER.submit(start).result()
@@ -123,9 +123,9 @@ def _end_server_of(folder: Path) -> None:
     """A PostgreSQL detaches from whoever started it: end the one whose data this is."""
     for note in folder.glob("**/postmaster.pid"):
         first = note.read_text().splitlines()[:1]
-        if first and first[0].isdigit() and psutil.pid_exists(int(first[0])):
-            if psutil.Process(int(first[0])).name().startswith("postgres"):
-                kill_tree(int(first[0]))
+        pid = int(first[0]) if first and first[0].isdigit() else 0
+        if psutil.pid_exists(pid) and psutil.Process(pid).name().startswith("postgres"):
+            kill_tree(pid)
 
 
 def _die_with_parent() -> None:

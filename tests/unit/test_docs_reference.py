@@ -252,7 +252,7 @@ def test_code_that_decisions_and_pages_point_to_exists() -> None:
 def test_the_demo_in_the_readme_is_the_demo() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.partition("```text\nacme-sentry")[2].partition("```")[0]
-    rows = [line.split("  ") for line in f"acme-sentry{shown}".splitlines() if "$" in line]
+    rows = [re.split(r" {2,}", line) for line in f"acme-sentry{shown}".splitlines() if "$" in line]
     assert [(row[0], row[2]) for row in rows] == [(one.connection, one.rule) for one in SCENARIOS_OF_THE_DEMO]
     for row, scenario in zip(rows, SCENARIOS_OF_THE_DEMO, strict=True):
         assert set(row[-1].split(", ")) == set(scenario.outputs)

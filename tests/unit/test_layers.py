@@ -1,4 +1,4 @@
-"""Imports point one way: schemas ← storage ← {connectors, router, runner} ← hub. Read from the sources, not by importing."""
+"""Imports point one way: schemas ← storage ← {connectors, router, runner} ← hub. Sources are read, not imported."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -40,7 +41,11 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary(), nullable=True),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("ref", sa.String(), nullable=True),
+        sa.Column("repeats", sa.String(), nullable=True),
         sa.Column("status", sa.String(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("resolved_at", sa.Double(), nullable=True),
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -114,6 +119,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kind", "name"),
     )
     op.create_table(
+        "replay",
+        sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.Double(), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("routed_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("event_id", "number"),
+    )
+    op.create_table(
         "result",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
@@ -129,6 +145,7 @@ def upgrade() -> None:
         sa.Column("artefact", sa.String(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("excused", sa.Integer(), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=False),
         sa.Column("lease_owner", sa.String(), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
@@ -191,6 +208,7 @@ def upgrade() -> None:
     op.create_table(
         "verdict",
         sa.Column("event_id", sa.String(), nullable=False),
+        sa.Column("replay", sa.Integer(), nullable=False),
         sa.Column("rule", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("clause", sa.String(), nullable=True),
@@ -199,7 +217,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("dispatch_id", sa.String(), nullable=True),
         sa.Column("at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("event_id", "rule"),
+        sa.PrimaryKeyConstraint("event_id", "replay", "rule"),
     )
     op.create_table(
         "worker",
@@ -233,6 +251,7 @@ def downgrade() -> None:
     op.drop_index("ix_result_run", table_name="result")
     op.drop_index("ix_result_artefact", table_name="result")
     op.drop_table("result")
+    op.drop_table("replay")
     op.drop_table("remote_object")
     op.drop_table("rate_use")
     op.drop_index(op.f("ix_outbox_due_at"), table_name="outbox")

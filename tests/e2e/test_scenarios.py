@@ -1,4 +1,8 @@
-"""The five demo scenarios on embedded parts, judged by what stands in the outside world afterwards."""
+"""The five demo scenarios on both set-ups, judged by what stands in the outside world afterwards.
+
+Embedded: the demo itself, in this process. Cluster: Apache Kafka, PostgreSQL, and every role and the sandbox in a
+process of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from crash.outside import Artefact, artefacts, twice, work_by_run
+from crash.setups import cluster
+from crash.webhooks import Webhook
+from services.kafka import Kafka
+from services.postgres import Postgres
 
-from hub.demo.progress import Standing
+from hub.demo.progress import Standing, refresh
 from hub.demo.run import demo_hub, play
-from hub.demo.scenarios import SCENARIOS
+from hub.demo.scenarios import SCENARIOS, webhook
 from sandbox.managed_agents.state import AgentsState
+from storage.database import open_database
+
+pytestmark = pytest.mark.timeout(240)
+SCENARIO_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +48,59 @@ class Played:
         return [one for one in artefacts(self.state) if one.run == run]
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """The demo, played once for all tests here."""
+@pytest.fixture(
+    scope="module",
+    params=["embedded", pytest.param("cluster", marks=[pytest.mark.kafka, pytest.mark.postgres])],
+)
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """All five scenarios, played once for all tests here."""
+    if request.param == "embedded":
+        return asyncio.run(play_embedded(tmp_path_factory.mktemp("demo") / "state"))
+    kafka: Kafka = request.getfixturevalue("kafka")
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return asyncio.run(play_in_cluster(kafka, postgres))
 
-    async def run(folder: Path) -> Played:
-        async with demo_hub(folder) as demo:
-            standings = await play(demo, show=lambda _: None)
-            agents = demo.sandbox.world.agents
-            assert isinstance(agents, AgentsState)
-            work = [{"session_id": item.session_id, "text": item.text} for item in agents.work]
-            # Through JSON, as another process would see it.
-            state = json.loads(json.dumps(demo.sandbox.world.state(), default=str))
-            return Played({one.scenario.name: one for one in standings}, state, work)
 
-    return asyncio.run(run(tmp_path_factory.mktemp("demo") / "state"))
+async def play_embedded(folder: Path) -> Played:
+    """As `triggerhub demo` does."""
+    async with demo_hub(folder) as demo:
+        standings = await play(demo, show=lambda _: None)
+        agents = demo.sandbox.world.agents
+        assert isinstance(agents, AgentsState)
+        work = [{"session_id": item.session_id, "text": item.text} for item in agents.work]
+        # Through JSON, as another process would see it.
+        state = json.loads(json.dumps(demo.sandbox.world.state(), default=str))
+    return Played({one.scenario.name: one for one in standings}, state, work)
+
+
+async def play_in_cluster(kafka: Kafka, postgres: Postgres) -> Played:
+    """Webhooks over HTTP to the ingress process; everything else is seen from outside."""
+    async with cluster(kafka, postgres) as setup:
+        standings = [Standing(scenario) for scenario in SCENARIOS]
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+            for standing in standings:
+                headers, body = webhook(standing.scenario.webhook)
+                source = standing.scenario.connection.removeprefix("acme-")
+                sent = Webhook(source=source, headers=headers, body=body, subject="")
+                answer = await sent.send(http, setup.ingress.url)
+                standing.answer = f"{answer.status_code} {answer.reason_phrase}"
+                (standing.event_id,) = answer.json()["events"]
+        database = open_database(setup.database_url)
+        try:
+            async with asyncio.timeout(SCENARIO_SECONDS):
+                while not all(standing.ended for standing in standings):
+                    for standing in standings:
+                        await database.read(refresh, standing)
+                    await asyncio.sleep(0.1)
+        finally:
+            await database.close()
+        found = Played(
+            {one.scenario.name: one for one in standings},
+            await setup.sandbox.state(),
+            await setup.sandbox.work(),
+        )
+        assert {name: hub.stop() for name, hub in setup.hubs.items()} == dict.fromkeys(setup.hubs, 0)
+        return found
 
 
 @pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
@@ -115,7 +166,9 @@ def test_the_jira_issue_was_linked_moved_and_commented_on(played: Played) -> Non
     text = json.dumps(comment["body"])
     assert "A customer with a gift card sees " in text
     # Jira's *bold* of the description came through as a mark and not as asterisks.
-    assert {"type": "text", "text": "Payment declined"}.items() <= _leaf(comment["body"], "Payment declined").items()
+    assert {"type": "text", "text": "Payment declined"}.items() <= _leaf(
+        comment["body"], "Payment declined"
+    ).items()
     assert url in text
 
 
@@ -125,9 +178,7 @@ def test_the_github_mention_got_a_reaction_and_one_reply(played: Played) -> None
     assert "where do we round the total, and why does the receipt round again?" in reply.text
     assert "@triggerhub" not in reply.text  # nobody is mentioned by what was quoted
     repository = played.state["github"]["repos"]["acme/checkout"]
-    comments = [*repository["loose_comments"].values()] if isinstance(
-        repository["loose_comments"], dict
-    ) else list(repository["loose_comments"])
+    comments = list(repository["loose_comments"].values())
     comments += [one for issue in repository["issues"].values() for one in issue["comments"]]
     (asked,) = [one for one in comments if one["id"] == 1930042100]
     assert [reaction["content"] for reaction in asked["reactions"]] == ["eyes"]

@@ -1,0 +1,163 @@
+"""A process that dies, or loses an answer, at every single call to database or service: the work is done once.
+
+Every run is about an issue of its own and uses an agent and an environment of its own, so that making those is among
+the steps. What counts is what the outside world has in the end: one session that got work, one message in it, one pull
+request, one comment, one agent.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runner_faults import Fuse, Trouble, fused
+from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, unwatched
+
+from runner.execution import RunExecution
+from runner.service import RUN_KEY
+
+TIMING = replace(QUICK, settle=(0.0, 0.02, 0.05), tries=3)
+NEVER = 10_000
+
+
+@pytest.fixture
+async def runner(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(sqlite_template, tmp_path, timing=TIMING) as made:
+        yield made
+
+
+async def play(runner: Bench, fuses: Mapping[int, Fuse]) -> list[str]:
+    """Run one dispatch for each fuse, all at once, until it burns through or ends; return the runs' ids."""
+    definitions = runner.world.catalogue.definitions
+    definitions.agents = {f"fixer-{n}": {"model": "claude-sonnet-5-5"} for n in fuses} | dict(
+        definitions.agents
+    )
+    definitions.environments = {f"python-{n}": {} for n in fuses} | dict(definitions.environments)
+    dispatches = {
+        n: dispatch_of(
+            n, agent=f"fixer-{n}", environment=f"python-{n}", repository=MOUNT, grants=(PULL_REQUEST,)
+        )
+        for n in fuses
+    }
+    run_ids = dict(zip(await runner.take(*dispatches.values()), fuses, strict=True))
+    await attempt(runner, {run_id: fuses[n] for run_id, n in run_ids.items()})
+    return list(run_ids)
+
+
+async def attempt(runner: Bench, fuses: Mapping[str, Fuse]) -> None:
+    """Claim what is due and drive each run behind its fuse."""
+    executions = {}
+    for claim in await runner.claim():
+        fuse = fuses[claim.run_id]
+        executions[claim.run_id] = _Mortal(
+            RunExecution(fused(runner.world, fuse), claim, watch=unwatched), fuse
+        )
+    await runner.follow(executions)  # type: ignore[arg-type]  # what `follow` uses of an execution is there
+
+
+class _Mortal:
+    """An execution whose fuse knows which task to kill."""
+
+    def __init__(self, execution: RunExecution, fuse: Fuse) -> None:
+        self._execution = execution
+        self._fuse = fuse
+
+    @property
+    def inbox(self) -> object:
+        return self._execution.inbox
+
+    async def run(self) -> None:
+        import asyncio
+
+        self._fuse.task = asyncio.current_task()
+        await self._execution.run()
+
+
+async def assert_once(runner: Bench, run_ids: Sequence[str], labels: Mapping[str, str]) -> None:
+    """Everything happened, and happened once."""
+    problems = []
+    agents = [versions[-1] for versions in runner.agents.agents.values()]
+    for run_id in run_ids:
+        row = await runner.row(run_id)
+        number = int(run_id.split("_")[1])
+        found = {
+            "status": row["status"],
+            "messages": runner.messages(f"Run: {run_id}\n"),
+            "comments": len(runner.comments(number)),
+            "pulls": [
+                issue.number
+                for issue in runner.outside.github.repos["acme/checkout"].issues.values()
+                if issue.pull is not None
+                and issue.pull.head == f"triggerhub/{run_id.removeprefix('run_')[:12]}"
+            ],
+            "agents": [
+                agent["id"]
+                for agent in agents
+                if agent["name"] == f"fixer-{number}" and agent["archived_at"] is None
+            ],
+            "sessions": [
+                session.id
+                for session in runner.agents
+                if session.metadata.get(RUN_KEY) == run_id and session.archived_at is None
+            ],
+        }
+        wanted = {
+            "status": "succeeded",
+            "messages": [row["session_id"]],
+            "comments": 1,
+            "pulls": found["pulls"][:1] or ["one"],
+            "agents": found["agents"][:1] or ["one"],
+            "sessions": [row["session_id"]],
+        }
+        wrong = {key: (found[key], wanted[key]) for key in found if found[key] != wanted[key]}
+        if wrong:
+            problems.append(f"{labels[run_id]}: {wrong} ({row['error']})")
+    assert not problems, "\n".join(problems)
+
+
+async def steps_of(runner: Bench) -> list[str]:
+    """The calls of an undisturbed run, for their number."""
+    fuse = Fuse(NEVER, Trouble.DEATH_BEFORE)
+    (run_id,) = await play(runner, {9000: fuse})
+    await assert_once(runner, [run_id], {run_id: "undisturbed"})
+    assert len(fuse.calls) > 15
+    return fuse.calls
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+async def test_trouble_at_every_step(runner: Bench, trouble: Trouble) -> None:
+    steps = await steps_of(runner)
+    fuses = {1000 + n: Fuse(n, trouble) for n in range(1, len(steps) + 4)}
+    run_ids = await play(runner, fuses)
+    burnt = sum(fuse.burnt for fuse in fuses.values())
+    assert burnt >= len(steps) - 3, "the trouble came to nearly every run"
+    await runner.finish(run_ids)
+    labels = {
+        run_id: f"{trouble.value}, step {fuse.at} ({fuse.calls[-1] if fuse.dead else 'went on'})"
+        for run_id, fuse in zip(run_ids, fuses.values(), strict=True)
+    }
+    await assert_once(runner, run_ids, labels)
+
+
+async def test_trouble_again_on_the_way_back(runner: Bench) -> None:
+    steps = await steps_of(runner)
+    chance = random.Random(20260102)  # noqa: S311 - the same cases each time
+    fuses = {1000 + n: Fuse(chance.randint(1, len(steps)), chance.choice(list(Trouble))) for n in range(60)}
+    run_ids = await play(runner, fuses)
+    stories = {run_id: [fuse] for run_id, fuse in zip(run_ids, fuses.values(), strict=True)}
+    for _ in range(2):
+        for run_id in run_ids:
+            await runner.orphan(run_id)
+        again = {run_id: Fuse(chance.randint(1, 12), chance.choice(list(Trouble))) for run_id in run_ids}
+        await attempt(runner, again)
+        for run_id, fuse in again.items():
+            stories[run_id].append(fuse)
+    await runner.finish(run_ids)
+    labels = {
+        run_id: ", then ".join(f"{fuse.trouble.name} at {fuse.at}" for fuse in story)
+        for run_id, story in stories.items()
+    }
+    await assert_once(runner, run_ids, labels)

@@ -1,0 +1,365 @@
+"""The worker: deadlines, stops, leases, hand-over between processes, many runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runner_world import QUICK, Bench, bench, dispatch_of, grant, limits, unwatched, world_over
+from sqlalchemy import update
+
+from runner.execution import RunExecution
+from sandbox.managed_agents.state import AgentsState
+from storage import runs
+from storage.rows import table
+from storage.tables import DispatchRow, RunRow, RunStatus
+
+
+@pytest.fixture
+async def idle(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(sqlite_template, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def runner(idle: Bench) -> Bench:
+    idle.worker()
+    return idle
+
+
+async def cancel(runner: Bench, run_id: str) -> None:
+    await runner.database.write(runs.ask_to_stop, run_id, reason="cancelled")
+
+
+async def at_work(runner: Bench, run_id: str) -> dict[str, Any]:
+    """Wait until the session works on the run's message."""
+    row = await runner.until(run_id, lambda row: row["status"] == "running")
+    await runner.until(run_id, lambda _: bool(runner.sent(row["session_id"], "session.status_running")))
+    return row
+
+
+# Stops ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_deadline_interrupts_the_session_and_the_origin_is_told(runner: Bench) -> None:
+    row = await runner.run(dispatch_of(scenario="scenario=silent", limits=limits(timeout_seconds=0.5)))
+    assert row["status"] == "timed_out"
+    assert row["deadline_at"] - row["started_at"] == pytest.approx(0.5)
+    assert len(runner.sent(row["session_id"], "user.interrupt")) == 1
+    assert runner.agents.sessions[row["session_id"]].status == "idle"
+    assert "ran out of time" in runner.comments()[0]
+
+
+async def test_a_session_that_takes_no_interrupt_does_not_hold_its_run(runner: Bench) -> None:
+    row = await runner.run(dispatch_of(scenario="scenario=stuck", limits=limits(timeout_seconds=0.3)))
+    assert row["status"] == "timed_out"
+    assert "did not react to interrupts" in row["error"]
+    assert len(runner.sent(row["session_id"], "user.interrupt")) >= 2
+
+
+async def test_a_deadline_that_passed_while_nobody_looked_counts(idle: Bench) -> None:
+    first = idle.worker("first")
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent", limits=limits(timeout_seconds=600)))
+    await at_work(idle, run_id)
+    await first.stop()
+    rows = table(RunRow)
+    await idle.write(update(rows).where(rows.c.id == run_id).values(started_at=1.0))
+    idle.worker("second")
+    row = await idle.ended(run_id)
+    assert row["status"] == "timed_out"
+
+
+async def test_a_person_stops_a_running_run(runner: Bench) -> None:
+    (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
+    row = await at_work(runner, run_id)
+    await cancel(runner, run_id)
+    row = await runner.ended(run_id)
+    assert row["status"] == "cancelled"
+    assert row["error"] == "stopped by a person"
+    assert runner.agents.sessions[row["session_id"]].status == "idle"
+    assert "was stopped" in runner.comments()[0]
+
+
+async def test_a_person_stops_a_run_whose_agent_waits_for_a_post(idle: Bench) -> None:
+    async def never(**_: Any) -> None:
+        await asyncio.sleep(3600)
+
+    idle.outside.faults.ask("hang", service="github", method="POST", path="*", times=1)
+    idle.worker()
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=custom_tools", grants=(grant(),)))
+    row = await idle.until(run_id, lambda row: row["status"] == "running")
+    await idle.until(run_id, lambda _: bool(idle.agents.sessions[row["session_id"]].pending))
+    await cancel(idle, run_id)
+    row = await idle.until(run_id, lambda row: row["status"] == "reporting")
+    assert row["outcome"] == "cancelled"
+    assert idle.agents.sessions[row["session_id"]].pending == {}
+
+
+async def test_a_queued_run_is_stopped_before_it_begins(runner: Bench) -> None:
+    first, second = await runner.take(
+        dispatch_of(scenario="scenario=slow seconds=1"), dispatch_of(n=1, scenario="scenario=happy")
+    )
+    await runner.until(first, lambda row: row["status"] == "running")
+    await cancel(runner, second)
+    assert (await runner.row(second))["status"] == "cancelled"
+    assert (await runner.ended(first))["status"] == "succeeded"
+    assert runner.messages(f"Run: {second}") == []
+
+
+async def test_a_run_is_stopped_while_it_waits_for_a_permit(sqlite_template: Path, tmp_path: Path) -> None:
+    async with bench(sqlite_template, tmp_path, creates=2) as runner:
+        runner.worker()  # agent and environment use up both
+        (run_id,) = await runner.take(dispatch_of())
+        await runner.until(
+            run_id, lambda row: row["status"] == "creating" and bool(runner.agents.environments)
+        )
+        await asyncio.sleep(0.2)
+        await cancel(runner, run_id)
+        row = await runner.ended(run_id)
+        assert row["status"] == "cancelled"
+        assert runner.agents.sessions == {}
+
+
+async def test_a_run_is_stopped_while_the_service_takes_no_work(runner: Bench) -> None:
+    runner.outside.faults.ask(
+        "status", service="anthropic", method="POST", path="/v1/sessions/*/events", status=529, times=None
+    )
+    (run_id,) = await runner.take(dispatch_of())
+    await runner.until(run_id, lambda row: row["status"] == "sending")
+    await cancel(runner, run_id)
+    row = await runner.ended(run_id)
+    assert row["status"] == "cancelled"
+    assert runner.messages() == []
+
+
+async def test_a_stop_is_taken_up_after_a_crash_in_the_middle_of_it(idle: Bench) -> None:
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent"))
+    worker = idle.worker("first")
+    row = await at_work(idle, run_id)
+    await worker.stop()
+    rows = table(RunRow)
+    stopping = {"status": "stopping", "stop_reason": "timeout"}
+    await idle.write(update(rows).where(rows.c.id == run_id).values(**stopping))
+    idle.worker("second")
+    row = await idle.ended(run_id)
+    assert row["status"] == "timed_out"
+    assert len(idle.sent(row["session_id"], "user.interrupt")) == 1
+
+
+async def test_an_interrupt_of_a_session_that_is_idle_already_ends_the_run(idle: Bench) -> None:
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=happy"))
+    worker = idle.worker("first")
+    row = await idle.ended(run_id)
+    await worker.stop()
+    rows = table(RunRow)
+    stopping = {"status": "stopping", "stop_reason": "cancelled", "ended_at": None, "lease_until": 0.0}
+    await idle.write(update(rows).where(rows.c.id == run_id).values(**stopping))
+    idle.worker("second")
+    row = await idle.ended(run_id)
+    assert row["status"] == "cancelled"
+
+
+# Conversations --------------------------------------------------------------------------------------------------------
+
+
+async def test_runs_of_one_conversation_follow_one_another_in_one_session(runner: Bench) -> None:
+    run_ids = await runner.take(
+        *(dispatch_of(n=n, follow_up=n > 0, scenario=f'scenario=happy say="Answer {n}."') for n in range(4))
+    )
+    rows = [await runner.ended(run_id) for run_id in run_ids]
+    assert [row["status"] for row in rows] == ["succeeded"] * 4
+    assert len({row["session_id"] for row in rows}) == 1
+    assert [row["final_text"] for row in rows] == [f"Answer {n}." for n in range(4)]
+    assert [f"Answer {n}." in comment for n, comment in enumerate(runner.comments())] == [True] * 4
+    assert len(runner.comments()) == 4
+    ends = [row["ended_at"] for row in rows]
+    assert ends == sorted(ends)
+
+
+async def test_runs_of_different_conversations_work_side_by_side(runner: Bench) -> None:
+    run_ids = await runner.take(*(dispatch_of(n, scenario="scenario=slow seconds=1") for n in (1, 2, 3)))
+    async with asyncio.timeout(20):
+        while {session.status for session in runner.agents} != {"running"} or len(runner.agents.sessions) < 3:
+            await asyncio.sleep(0.01)
+    for run_id in run_ids:
+        assert (await runner.ended(run_id))["status"] == "succeeded"
+
+
+async def test_two_hundred_runs_at_once_with_two_workers(idle: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        other = await world_over(stack, idle.sandbox, idle.database)
+        workers = [idle.worker("one"), idle.worker("two", world=other)]
+        run_ids = await idle.take(*(dispatch_of(n, scenario="scenario=happy") for n in range(1, 201)))
+        for run_id in run_ids:
+            row = await idle.ended(run_id, seconds=90)
+            assert row["status"] == "succeeded", row["error"]
+        for worker in workers:
+            await worker.stop()
+    assert len(idle.agents.sessions) == 200
+    assert sorted(idle.messages()) == sorted(idle.agents.sessions)
+    assert all(len(idle.comments(n)) == 1 for n in range(1, 201))
+    (agent,) = {session.agent["id"] for session in idle.agents}
+    assert [v[-1]["id"] for v in idle.agents.agents.values() if v[-1]["archived_at"] is None] == [agent]
+
+
+# Leases ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_who_lost_the_run_writes_nothing(idle: Bench) -> None:
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=slow seconds=1", grants=(grant(),)))
+    (old,) = await idle.claim("old")
+    execution = RunExecution(idle.world, old, watch=unwatched)
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(idle.follow({run_id: execution}))
+        await at_work(idle, run_id)
+        await idle.orphan(run_id)
+        (new,) = await idle.claim("new", lease=600)
+        before = await idle.row(run_id)
+        await following
+    assert await idle.results(run_id) == []
+    assert await idle.row(run_id) == before
+    assert idle.comments() == []
+    await idle.follow({run_id: RunExecution(idle.world, new, watch=unwatched)})
+    row = await idle.row(run_id)
+    assert row["status"] == "succeeded", row["error"]
+    assert len(idle.comments()) == 1
+
+
+async def test_a_worker_that_lost_a_lease_drops_the_run_and_leaves_the_session(idle: Bench) -> None:
+    worker = idle.worker("old")
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent"))
+    row = await at_work(idle, run_id)
+    rows = table(RunRow)
+    taken = {"lease_owner": "other", "fence": row["fence"] + 1, "lease_until": row["lease_until"] + 600}
+    await idle.write(update(rows).where(rows.c.id == run_id).values(**taken))
+    async with asyncio.timeout(5):
+        while worker.running:
+            await asyncio.sleep(0.02)
+    assert idle.sent(row["session_id"], "user.interrupt") == []
+    assert (await idle.row(run_id))["lease_owner"] == "other"
+
+
+async def test_a_worker_that_slept_through_its_lease_goes_on_with_its_own_new_claim(idle: Bench) -> None:
+    worker = idle.worker("sleeper")
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=slow seconds=1", grants=(grant(),)))
+    await at_work(idle, run_id)
+    await idle.orphan(run_id)
+    row = await idle.ended(run_id)
+    assert row["status"] == "succeeded", row["error"]
+    assert row["fence"] == 2
+    assert len(idle.comments()) == 1
+    assert worker.running == 0
+
+
+@pytest.mark.parametrize("status", ["creating", "sending", "running", "reporting"])
+async def test_a_worker_that_stops_hands_its_runs_over(idle: Bench, status: str) -> None:
+    if status == "creating":
+        idle.outside.faults.ask("hang", service="anthropic", method="POST", path="/v1/sessions")
+    if status == "sending":
+        idle.outside.faults.ask("delay", service="anthropic", method="GET", path="*/stream", seconds=1)
+    if status == "reporting":
+        idle.outside.faults.ask("status", service="github", path="*", status=503, times=2)
+    first = idle.worker("first")
+    (run_id,) = await idle.take(dispatch_of(scenario="scenario=slow seconds=0.5"))
+    await idle.until(run_id, lambda row: row["status"] == status)
+    if status == "creating":
+        await idle.until(run_id, lambda _: idle.calls("POST", "/v1/sessions") == 1)
+    await first.stop()
+    row = await idle.row(run_id)
+    assert row["status"] == status
+    assert row["lease_owner"] is None
+    assert row["attempts"] == 0, "a stop in good order is no attempt"
+    for session in idle.agents:
+        assert idle.sent(session.id, "user.interrupt") == []
+        assert session.archived_at is None
+    idle.worker("second")
+    row = await idle.ended(run_id)
+    assert row["status"] == "succeeded", row["error"]
+    assert idle.messages() == [row["session_id"]]
+    assert len(idle.comments()) == 1
+    assert len(idle.agents.sessions) == 1
+
+
+# What must not take the worker down -----------------------------------------------------------------------------------
+
+
+async def test_a_fault_of_ours_in_one_run_leaves_the_others_alone(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    class Broken:
+        async def access(self, connection: str, name: str) -> Any:
+            raise RuntimeError(f"a fault in {connection} {name}")
+
+    async with bench(sqlite_template, tmp_path, timing=replace(QUICK, max_attempts=2)) as runner:
+        runner.worker(world=replace(runner.world, repositories=Broken()))
+        from runner_world import MOUNT
+
+        bad, good = await runner.take(
+            dispatch_of(1, repository=MOUNT), dispatch_of(2, scenario="scenario=happy")
+        )
+        assert (await runner.ended(good))["status"] == "succeeded"
+        row = await runner.ended(bad)
+        assert row["status"] == "failed"
+        assert "given up after 2 attempts; the last: unexpected RuntimeError" in row["error"]
+
+
+async def test_a_dispatch_that_cannot_be_read_fails_alone(idle: Bench) -> None:
+    bad, good = await idle.take(dispatch_of(1), dispatch_of(2, scenario="scenario=happy"))
+    rows = table(DispatchRow)
+    await idle.write(update(rows).where(rows.c.id == "dsp_1_0").values(body=b'{"version": 99}'))
+    idle.worker()
+    assert (await idle.ended(good))["status"] == "succeeded"
+    row = await idle.ended(bad)
+    assert row["status"] == "failed"
+    assert "cannot be read" in row["error"]
+
+
+async def test_a_run_that_kills_its_process_each_time_ends(sqlite_template: Path, tmp_path: Path) -> None:
+    async with bench(sqlite_template, tmp_path, timing=replace(QUICK, max_attempts=3)) as runner:
+        (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
+        worker = runner.worker("first")
+        row = await at_work(runner, run_id)
+        await worker.stop()
+        for n in range(3):
+            await runner.orphan(run_id)
+            await runner.claim(f"dies-{n}")
+        await runner.orphan(run_id)
+        runner.worker("second")
+        row = await runner.ended(run_id)
+        assert row["status"] == "failed"
+        assert "given up after 3 attempts" in row["error"]
+        assert len(runner.sent(row["session_id"], "user.interrupt")) == 1
+
+
+async def test_frames_of_no_known_shape_harm_nothing(runner: Bench) -> None:
+    (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
+    row = await at_work(runner, run_id)
+    state: AgentsState = runner.agents
+    history = state.sessions[row["session_id"]].history
+    strange: list[dict[str, Any]] = [
+        {"type": "agent.message", "id": "sevt_x1", "content": None},
+        {
+            "type": "agent.message",
+            "id": "sevt_x2",
+            "content": [{"type": "text", "text": None}, {"type": "redacted"}],
+        },
+        {"type": "agent.custom_tool_use", "id": "sevt_x3", "name": None, "input": "no mapping"},
+        {"type": "session.error", "id": "sevt_x4"},
+        {"type": "session.error", "id": "sevt_x5", "error": {"type": None}},
+        {"type": "session.usage", "id": "sevt_x6", "usage": {"list_cost": {"amount": "lots"}}},
+        {"type": "session.status_idle", "id": "sevt_x7", "stop_reason": {"type": "requires_action"}},
+        {"type": "user.custom_tool_result"},
+    ]
+    for frame in strange:
+        history.broadcast(frame)
+    history.emit("agent.message", content=[{"type": "text", "text": "Still here."}])
+    history.emit("session.status_idle", stop_reason={"type": "end_turn"}, stop_details=None)
+    row = await runner.ended(run_id)
+    assert row["status"] == "succeeded", row["error"]
+    assert row["final_text"] == "Still here."
+    assert RunStatus(row["outcome"]) is RunStatus.SUCCEEDED
