@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ _STATES = {
 def demo(*, once: bool) -> int:
     """Run the demo; return the exit code: 0 only if every scenario ended as it should."""
     set_up_logs("error", style="auto")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return asyncio.run(_demo(console, once=once))
     except KeyboardInterrupt:
