@@ -25,7 +25,9 @@ def main() -> int:
         with console.status(f"measuring {name} …"):
             figures = importlib.import_module(f"benchmarks.{name}").measure()
         for figure in figures:
-            table.add_row(figure.name, figure.value, figure.limit, "ok" if figure.met else "[red]missed[/red]")
+            table.add_row(
+                figure.name, figure.value, figure.limit, "ok" if figure.met else "[red]missed[/red]"
+            )
     console.print(table)
     return 0
 

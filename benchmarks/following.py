@@ -34,7 +34,9 @@ async def _start(hub: str, count: int) -> None:
 
 def _running(hub: str) -> int:
     text = httpx.get(f"{hub}/metrics", timeout=30).text
-    return next(int(float(line.split()[1])) for line in text.splitlines() if line.startswith("triggerhub_runs "))
+    return next(
+        int(float(line.split()[1])) for line in text.splitlines() if line.startswith("triggerhub_runs ")
+    )
 
 
 def _streams(sandbox: str) -> int:
@@ -49,7 +51,9 @@ def measure() -> list[Figure]:
         with pair(Path(folder), prompt="[sandbox: scenario=silent] Wait.") as both:
             asyncio.run(_start(both.hub, SESSIONS))
             until = time.monotonic() + WAIT_SECONDS
-            while time.monotonic() < until and (_running(both.hub) < SESSIONS or _streams(both.sandbox) < SESSIONS):
+            while time.monotonic() < until and (
+                _running(both.hub) < SESSIONS or _streams(both.sandbox) < SESSIONS
+            ):
                 time.sleep(1)
             followed, streams = _running(both.hub), _streams(both.sandbox)
             time.sleep(5)

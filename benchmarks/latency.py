@@ -24,7 +24,10 @@ async def _offer(hub: str, first: int, count: int) -> dict[str, float]:
     """Send at the steady rate; return when each event's webhook was sent, by event id."""
     sent: dict[str, float] = {}
     loop = asyncio.get_running_loop()
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=50)) as http, asyncio.TaskGroup() as tasks:
+    async with (
+        httpx.AsyncClient(limits=httpx.Limits(max_connections=50)) as http,
+        asyncio.TaskGroup() as tasks,
+    ):
 
         async def one(headers: dict[str, str], body: bytes) -> None:
             at = time.time()
@@ -56,16 +59,20 @@ async def _created(sandbox: str, wanted: set[str]) -> dict[str, float]:
 
 def measure() -> list[Figure]:
     """One run of SECONDS at PER_SECOND."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        with pair(Path(folder), prompt="[sandbox: scenario=happy] Answer.") as both:
-            asyncio.run(_offer(both.hub, 0, WARM_UP))
-            sent = asyncio.run(_offer(both.hub, 1000, PER_SECOND * SECONDS))
-            created = asyncio.run(_created(both.sandbox, set(sent)))
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        pair(Path(folder), prompt="[sandbox: scenario=happy] Answer.") as both,
+    ):
+        asyncio.run(_offer(both.hub, 0, WARM_UP))
+        sent = asyncio.run(_offer(both.hub, 1000, PER_SECOND * SECONDS))
+        created = asyncio.run(_created(both.sandbox, set(sent)))
     delays = sorted((created[event] - at) * 1000 for event, at in sent.items() if event in created)
     lost = len(sent) - len(delays)
     p50, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
     name = f"webhook in → session create out, {PER_SECOND}/s, {len(sent)} webhooks"
     return [
         Figure(f"{name}, p50", f"{p50:.0f} ms", f"<= {MAX_P50_MS} ms", met=p50 <= MAX_P50_MS and not lost),
-        Figure("  the same, p99", f"{p99:.0f} ms, {lost} missing", f"<= {MAX_P99_MS} ms", met=p99 <= MAX_P99_MS),
+        Figure(
+            "  the same, p99", f"{p99:.0f} ms, {lost} missing", f"<= {MAX_P99_MS} ms", met=p99 <= MAX_P99_MS
+        ),
     ]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
 
+import httpx
 import yaml
 
 from benchmarks.deliveries import SECRET
@@ -37,7 +37,9 @@ def pair(folder: Path, *, prompt: str, timeout: str = "2h") -> Iterator[Pair]:
         stderr=subprocess.DEVNULL,
     )
     assert sandbox_process.stdout is not None
-    sandbox = next(word for word in sandbox_process.stdout.readline().decode().split() if word.startswith("http"))
+    sandbox = next(
+        word for word in sandbox_process.stdout.readline().decode().split() if word.startswith("http")
+    )
     path = folder / "triggerhub.yaml"
     path.write_text(yaml.safe_dump(_configuration(sandbox, prompt, timeout)), encoding="utf-8")
     hub, hub_process = _start_hub(folder, path, sandbox)
@@ -71,11 +73,11 @@ def _start_hub(folder: Path, path: Path, sandbox: str) -> tuple[str, subprocess.
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         try:
-            with urlopen(f"{url}/readyz", timeout=2) as answer:
-                if answer.status == 200:
-                    return url, process
-        except OSError:
-            time.sleep(0.1)
+            if httpx.get(f"{url}/readyz", timeout=2).is_success:
+                return url, process
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
     process.kill()
     raise RuntimeError("the hub did not become ready")
 
