@@ -47,17 +47,19 @@ def _streams(sandbox: str) -> int:
 
 def measure() -> list[Figure]:
     """All sessions go silent and stay running; then the process is weighed."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        with pair(Path(folder), prompt="[sandbox: scenario=silent] Wait.") as both:
-            asyncio.run(_start(both.hub, SESSIONS))
-            until = time.monotonic() + WAIT_SECONDS
-            while time.monotonic() < until and (
-                _running(both.hub) < SESSIONS or _streams(both.sandbox) < SESSIONS
-            ):
-                time.sleep(1)
-            followed, streams = _running(both.hub), _streams(both.sandbox)
-            time.sleep(5)
-            megabytes = psutil.Process(both.hub_process.pid).memory_info().rss / 1e6
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        pair(Path(folder), prompt="[sandbox: scenario=silent] Wait.") as both,
+    ):
+        asyncio.run(_start(both.hub, SESSIONS))
+        until = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < until and (
+            _running(both.hub) < SESSIONS or _streams(both.sandbox) < SESSIONS
+        ):
+            time.sleep(1)
+        followed, streams = _running(both.hub), _streams(both.sandbox)
+        time.sleep(5)
+        megabytes = psutil.Process(both.hub_process.pid).memory_info().rss / 1e6
     return [
         Figure(
             f"sessions followed by one process: {followed} ({streams} streams)",
