@@ -251,13 +251,7 @@ def message_of(event: Event, stored: IncomingEvent) -> Message:
     """The Kafka message of an event; too large for Kafka, it travels without its payload and says where that is."""
     if len(stored.body) <= MAX_MESSAGE_BYTES:
         return Message(EVENTS.name, event.id, event.subject, stored.body)
-    return Message(EVENTS.name, event.id, event.subject, encode(without_payload(event)))
-
-
-def without_payload(event: Event) -> Event:
-    """A copy that fits a Kafka message."""
-    data = event.data.model_copy(update={"payload": {}, "text": event.data.text[:20_000]})
-    return event.model_copy(update={"data": data, "dataref": f"/api/v1/events/{event.id}"})
+    return Message(EVENTS.name, event.id, event.subject, encode(event.without_payload()))
 
 
 class _TooLargeError(Exception):

@@ -51,10 +51,16 @@ class Intake:
     async def _commit(self, group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]]) -> None:
         try:
             fresh = await self._database.write(store_deliveries, [delivery for delivery, _ in group])
+        except StorageUnavailableError as error:
+            _fail(group, error)
+            return
         except Exception as error:  # noqa: BLE001 - every waiter hears of it; none may hang
-            for _, done in group:
-                if not done.done():
-                    done.set_exception(_as_unavailable(error))
+            # Something about one delivery: it must not take the others of its group with it.
+            if len(group) > 1:
+                for one in group:
+                    await self._commit([one])
+            else:
+                _fail(group, StorageUnavailableError(f"it could not be stored ({type(error).__name__})"))
             return
         for delivery, done in group:
             # Copies that came into one group: the first one has the event, the others are duplicates.
@@ -64,7 +70,7 @@ class Intake:
                 done.set_result(first)
 
 
-def _as_unavailable(error: Exception) -> StorageUnavailableError:
-    if isinstance(error, StorageUnavailableError):
-        return StorageUnavailableError(str(error))
-    return StorageUnavailableError(f"the delivery could not be stored ({type(error).__name__})")
+def _fail(group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]], error: StorageUnavailableError) -> None:
+    for _, done in group:
+        if not done.done():
+            done.set_exception(StorageUnavailableError(str(error)))

@@ -14,3 +14,6 @@ class Observations:
 
     def post(self, *, connection: str, output: str, outcome: str, seconds: float) -> None:
         """A try at a post ended: `posted`, `found`, `refused`, `retry` or `uncertain`."""
+
+    def circuit(self, *, connection: str, is_open: bool) -> None:
+        """Posts to a connection are held back from now on, or no more."""

@@ -1,7 +1,8 @@
 """The poster role: takes results from Kafka, claims them from the database, posts each once, keeps the receipt.
 
 Posting once rests on three things: the row (run, slot) is unique; a claim is a lease with a fence; and every attempt
-but the first looks for the artefact of an earlier one by its hidden marker. Nothing here knows a vendor.
+but the first looks for the artefact of an earlier one by its hidden marker. A vendor that is down is left alone
+(`circuits`), and its results wait without being given up. Nothing here knows a vendor.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from connectors.base import (
     PostRetryError,
     PostUncertainError,
 )
+from connectors.circuits import Circuits
 from connectors.observations import Observations
 from schemas.result import Receipt, Result
 from storage.bell import Bell
@@ -50,6 +52,8 @@ CONCURRENCY: Final = 32
 PER_CONNECTION: Final = 6
 POLL_SECONDS: Final = 0.5
 MAX_DELAY_SECONDS: Final = 300.0
+EXCUSED_SECONDS: Final = 86_400.0
+"""A result older than this is not excused any more by a vendor that is down: whoever waits for it hears of it."""
 
 
 class TakenResult(Protocol):
@@ -84,6 +88,7 @@ class Outbox:
         observations: Observations,
         lease: float = LEASE_SECONDS,
         on_progress: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connections = connections
         self._database = database
@@ -93,6 +98,12 @@ class Outbox:
         self._observations = observations
         self._on_progress = on_progress
         self._bell = Bell()
+        self._circuits = Circuits(
+            clock=clock,
+            on_change=lambda name, is_open: self._switched(name, is_open=is_open),
+        )
+        self._probes: set[str] = set()
+        """Claims that ask, each for its connection, whether the vendor is back."""
         self._free = CONCURRENCY
         self._busy: dict[str, asyncio.Semaphore] = {}
         self.stopping = False
@@ -117,9 +128,7 @@ class Outbox:
                 until = asyncio.get_running_loop().time() + self._lease * ATTEMPT_SHARE
                 if self._free and not self.stopping:
                     try:
-                        claims = await self._database.write(
-                            claim_results, owner=self._owner, limit=self._free, lease=self._lease
-                        )
+                        claims = await self._claim()
                     except StorageUnavailableError as error:
                         log.warning("results could not be claimed", error=str(error))
                 for claim in claims:
@@ -129,6 +138,40 @@ class Outbox:
                     self._on_progress()
                     await self._bell.wait(POLL_SECONDS)
         self._stopped.set()
+
+    def held_back(self) -> dict[str, float]:
+        """Connections that get no posts at present, with the seconds until one is tried."""
+        return self._circuits.held_back()
+
+    async def _claim(self) -> list[ResultClaim]:
+        """Results of connections whose circuit is closed, and one for each whose time is over."""
+        closed_to, ripe, limit = set(self._circuits.held_back()), self._circuits.ripe(), self._free
+
+        def work(connection: Connection) -> tuple[list[ResultClaim], list[ResultClaim]]:
+            probes: list[ResultClaim] = []
+            for name in ripe[:limit]:
+                probes += claim_results(connection, owner=self._owner, limit=1, lease=self._lease, only=name)
+            others = claim_results(
+                connection,
+                owner=self._owner,
+                limit=limit - len(probes),
+                lease=self._lease,
+                without=closed_to,
+            )
+            return probes, others
+
+        probes, others = await self._database.write(work)
+        for claim in probes:
+            self._probes.add(claim.id)
+            self._circuits.begin_probe(claim.result.connection)
+        return probes + others
+
+    def _switched(self, name: str, *, is_open: bool) -> None:
+        if is_open:
+            log.warning("a vendor does not take posts; they wait", connection=name)
+        else:
+            log.info("a vendor takes posts again", connection=name)
+        self._observations.circuit(connection=name, is_open=is_open)
 
     async def stop(self) -> None:
         """Claim no more, and return when what is in hand is done."""
@@ -147,6 +190,9 @@ class Outbox:
             log.warning("the outcome of a post could not be stored", result=claim.id, error=str(error))
         finally:
             self._free += 1
+            if claim.id in self._probes:
+                self._probes.discard(claim.id)
+                self._circuits.end_probe(claim.result.connection)
             self._observations.post(
                 connection=claim.result.connection,
                 output=claim.result.output,
@@ -165,12 +211,15 @@ class Outbox:
         try:
             if asyncio.get_running_loop().time() >= until:  # the claim's own answer took too long
                 return await self._give_back(claim)
+            held = self._circuits.wait(claim.result.connection)
+            if held is not None and claim.id not in self._probes:  # it opened while this one waited
+                return await self._give_back(claim, delay=held)
             return await self._attempt(claim, until=until)
         finally:
             gate.release()
 
     async def _attempt(self, claim: ResultClaim, *, until: float) -> str:
-        if claim.attempts > MAX_ATTEMPTS:
+        if claim.counted > MAX_ATTEMPTS:
             return await self._refuse(claim, f"given up after {MAX_ATTEMPTS} attempts")
         try:
             post, poster = self._prepare(claim.result)
@@ -180,9 +229,9 @@ class Outbox:
         except PostRefusedError as error:
             return await self._refuse(claim, str(error))
         except PostRetryError as error:
-            return await self._postpone(claim, str(error), wait=error.retry_after, outcome="retry")
+            return await self._failed(claim, str(error), wait=error.retry_after, outcome="retry")
         except (PostUncertainError, TimeoutError) as error:
-            return await self._postpone(
+            return await self._failed(
                 claim, str(error) or "no answer in time", wait=None, outcome="uncertain"
             )
         except Exception as error:  # a poster broke its contract: never lose the result over it
@@ -190,6 +239,7 @@ class Outbox:
             return await self._postpone(
                 claim, f"unexpected {type(error).__name__}", wait=None, outcome="uncertain"
             )
+        self._circuits.succeeded(claim.result.connection)
         return await self._keep(claim, receipt, found=found is not None)
 
     def _prepare(self, result: Result) -> tuple[Post, Poster]:
@@ -234,17 +284,31 @@ class Outbox:
         self._settled.ring()
         return "refused"
 
-    async def _give_back(self, claim: ResultClaim) -> str:
-        log.info("a post had no turn within its lease", result=claim.id, output=claim.result.output)
-        await self._database.write(give_back_result, claim)
+    async def _give_back(self, claim: ResultClaim, *, delay: float = 0.0) -> str:
+        log.info("a post was not tried", result=claim.id, output=claim.result.output, delay=round(delay, 1))
+        await self._database.write(give_back_result, claim, delay=delay)
         return "waited"
 
-    async def _postpone(self, claim: ResultClaim, error: str, *, wait: float | None, outcome: str) -> str:
-        delay = wait if wait is not None else backoff(claim.attempts)
+    async def _failed(self, claim: ResultClaim, error: str, *, wait: float | None, outcome: str) -> str:
+        """The vendor did not do it, or did not say: come again, and count it against the vendor first."""
+        name = claim.result.connection
+        self._circuits.failed(name, probe=claim.id in self._probes, retry_after=wait)
+        excused = claim.age < EXCUSED_SECONDS and self._circuits.excuses(name, counted=claim.counted)
+        return await self._postpone(claim, error, wait=wait, outcome=outcome, excused=excused)
+
+    async def _postpone(
+        self, claim: ResultClaim, error: str, *, wait: float | None, outcome: str, excused: bool = False
+    ) -> str:
+        delay = wait if wait is not None else backoff(claim.counted)
         log.info(
-            "post postponed", result=claim.id, output=claim.result.output, reason=error, delay=round(delay, 1)
+            "post postponed",
+            result=claim.id,
+            output=claim.result.output,
+            reason=error,
+            delay=round(delay, 1),
+            excused=excused,
         )
-        await self._database.write(postpone_result, claim, delay=delay, error=error)
+        await self._database.write(postpone_result, claim, delay=delay, error=error, excused=excused)
         return outcome
 
 

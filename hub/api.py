@@ -1,4 +1,5 @@
-"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. Reads and cancels.
+"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. It reads, cancels,
+replays, and decides about dead letters.
 
 Strict in what it takes. Every answer is a model of `hub.api_models`; errors are `{"error": …}` throughout.
 """
@@ -13,30 +14,42 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from hub import api_views
+from hub import api_views, letter_views
 from hub.api_access import Access
 from hub.api_models import (
     CancelView,
     DeliveryPage,
+    DropRequest,
     EventDetail,
     EventPage,
+    LetterChange,
+    LetterDetail,
+    LetterPage,
     Problem,
+    ReplayRequest,
+    ReplayView,
     RuleList,
     RunDetail,
     RunPage,
     WorkerList,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
+from hub.letter_views import LetterFilter
 from hub.settings import Settings
 from router.subscriber import Rules
 from storage.database import Database, StorageUnavailableError
+from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, Position, decode_cursor
-from storage.tables import RunStatus
+from storage.replays import NotReplayableError
+from storage.tables import LetterStatus, RunStatus
 
 BASE: Final = "/api/v1"
 MAX_PAGE: Final = 200
 RETRY_AFTER_SECONDS: Final = "5"
 MAX_PATH: Final = 200
+NAMES: Final = ("events", "runs", "rules", "deliveries", "dead-letters", "workers")
+BY: Final = "api"
+"""Who asked for a replay, as it is recorded: the API knows a token, no person."""
 
 _NO_NUL: Final = r"^[^\u0000]+$"
 """PostgreSQL takes no NUL in a text, not even in a comparison."""
@@ -82,7 +95,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
     app = FastAPI(
         title="triggerhub",
         version="1",
-        description=f"Events, runs, rules and deliveries of the hub that listens on {host}.",
+        description=f"Events, runs, rules, deliveries and dead letters of the hub that listens on {host}.",
         openapi_url=f"{BASE}/openapi.json",
         docs_url=None,  # their pages load scripts from other people's servers
         redoc_url=None,
@@ -103,6 +116,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
     guarded = [Depends(door)]
     app.include_router(_events(database), prefix=BASE, dependencies=guarded)
     app.include_router(_runs(database), prefix=BASE, dependencies=guarded)
+    app.include_router(_letters(database), prefix=BASE, dependencies=guarded)
     app.include_router(_others(database, rules), prefix=BASE, dependencies=guarded)
 
     @app.get("/", include_in_schema=False)
@@ -112,7 +126,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
         return {
             "name": "triggerhub",
             "webhooks": "POST /hooks/{connection}",
-            "api": [f"{BASE}/{name}" for name in ("events", "runs", "rules", "deliveries", "workers")],
+            "api": [f"{BASE}/{name}" for name in NAMES],
             "openapi": f"{BASE}/openapi.json",
             "asyncapi": "/asyncapi",
             "health": ["/livez", "/readyz"],
@@ -142,6 +156,15 @@ def _events(database: Database) -> APIRouter:
     async def show_event(event_id: Id) -> EventDetail:
         """One event whole: what it says, each rule's verdict, and the runs and results that came of it."""
         return await database.read(api_views.event, event_id)
+
+    @routes.post("/events/{event_id}/replay", status_code=202, responses=_may(404, 409, 422))
+    async def replay_event(event_id: Id, asked: ReplayRequest | None = None) -> ReplayView:
+        """Ask the rules in force about an event once more. A rule that was dispatched for it before is left alone,
+        unless `again` says otherwise: then a second session may do the same work."""
+        wanted = asked or ReplayRequest()
+        return await database.write(
+            api_views.replay, event_id, again=wanted.again, by=BY, reason=wanted.reason
+        )
 
     return routes
 
@@ -174,6 +197,40 @@ def _runs(database: Database) -> APIRouter:
     async def cancel_run(run_id: Id) -> CancelView:
         """Ask for a run to be stopped. It ends as `cancelled` once its session is idle."""
         return await database.write(api_views.cancel, run_id)
+
+    return routes
+
+
+def _letters(database: Database) -> APIRouter:
+    routes = APIRouter(tags=["dead letters"])
+
+    @routes.get("/dead-letters", responses=_may(400, 422))
+    async def list_dead_letters(
+        *,
+        status: Annotated[LetterStatus | None, Query()] = None,
+        topic: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> LetterPage:
+        """Messages that no consumer could take, newest first."""
+        wanted = LetterFilter(status=status.value if status else None, topic=topic)
+        return await database.read(letter_views.letters, wanted, limit=limit, after=_after(cursor))
+
+    # An id has slashes in it. They may be sent as they are.
+    @routes.get("/dead-letters/{letter_id:path}", responses=_may(404, 422))
+    async def show_dead_letter(letter_id: Id) -> LetterDetail:
+        """One of them with its bytes."""
+        return await database.read(letter_views.letter, letter_id)
+
+    @routes.post("/dead-letters/{letter_id:path}/retry", status_code=202, responses=_may(404, 409, 422))
+    async def retry_dead_letter(letter_id: Id) -> LetterChange:
+        """Put the original bytes on the original topic again. If they die again, that is another dead letter."""
+        return await database.write(letter_views.retry, letter_id)
+
+    @routes.post("/dead-letters/{letter_id:path}/drop", responses=_may(404, 409, 422))
+    async def drop_dead_letter(letter_id: Id, asked: DropRequest) -> LetterChange:
+        """Give it up, with the reason. The bytes are kept."""
+        return await database.write(letter_views.drop, letter_id, reason=asked.reason)
 
     return routes
 
@@ -219,7 +276,7 @@ def _handlers() -> dict[Any, Any]:
     async def unknown(_request: Request, error: UnknownIdError) -> JSONResponse:
         return _problem(404, str(error), near=error.near)
 
-    async def ended(_request: Request, error: AlreadyEndedError) -> JSONResponse:
+    async def late(_request: Request, error: Exception) -> JSONResponse:
         return _problem(409, str(error))
 
     async def cursor(_request: Request, error: CursorError) -> JSONResponse:
@@ -242,7 +299,9 @@ def _handlers() -> dict[Any, Any]:
 
     return {
         UnknownIdError: unknown,
-        AlreadyEndedError: ended,
+        AlreadyEndedError: late,
+        LetterResolvedError: late,
+        NotReplayableError: late,
         CursorError: cursor,
         StorageUnavailableError: unavailable,
         RequestValidationError: parameters,

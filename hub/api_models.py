@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -139,12 +139,31 @@ class DeliveryView(_Answer):
     """Hex SHA-256."""
 
 
+class ReplayView(_Answer):
+    """A person wanted the rules asked about an event once more."""
+
+    event_id: str
+    number: int
+    """1, 2, … for each event."""
+    asked_at: datetime
+    by: str
+    """`api`, or `command:` and the user of the machine it was typed on."""
+    again: bool
+    """Whether rules that were dispatched before were to be dispatched once more."""
+    reason: str | None
+    routed_at: datetime | None
+    """When the rules were asked; null while it waits for a router."""
+    verdicts: tuple[VerdictView, ...] = ()
+
+
 class EventDetail(EventSummary):
     """One event whole, and everything that came of it."""
 
     event: Event
     delivery: DeliveryView | None
     verdicts: tuple[VerdictView, ...]
+    """Of the first time. Those of replays are with the replay."""
+    replays: tuple[ReplayView, ...] = ()
     waiting: tuple[DispatchView, ...]
     runs: tuple[RunDetail, ...]
 
@@ -186,6 +205,70 @@ class CancelView(_Answer):
     """
 
 
+class LetterSummary(_Answer):
+    """One message that no consumer could take, without its bytes."""
+
+    id: str
+    """`<topic>/<partition>/<offset>/<digest of the bytes>`."""
+    topic: str
+    status: str
+    """`dead`, `retrying`, `retried` or `dropped`."""
+    reason: str
+    """Why it died."""
+    at: datetime
+    ref: str | None
+    """Id of the event, dispatch or result it announced, where the producer named it."""
+    repeats: str | None
+    """The dead letter whose retry this was: it died again."""
+    note: str | None
+    """Why it was dropped."""
+    resolved_at: datetime | None
+    """When a consumer had it again, or it was dropped."""
+
+
+class LetterDetail(LetterSummary):
+    """One message that no consumer could take, whole."""
+
+    size: int
+    """Bytes."""
+    key_base64: str | None
+    value_base64: str
+
+
+class LetterChange(_Answer):
+    """A person decided about a dead letter."""
+
+    id: str
+    topic: str
+    status_before: str
+    status: str
+    """`retrying`: its bytes are on their way to its topic. `dropped`: they are kept, and go nowhere."""
+
+
+class _Asked(BaseModel):
+    """What the API takes is strict: a misspelt field must not be ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Reason = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\u0000]*\S[^\u0000]*$")]
+"""Words of a person, kept with what they did."""
+
+
+class DropRequest(_Asked):
+    """Give a dead letter up."""
+
+    reason: Reason
+
+
+class ReplayRequest(_Asked):
+    """Ask the rules about an event once more."""
+
+    again: bool = False
+    """Dispatch rules once more that were dispatched for it before: a second session may do the same work."""
+    reason: Reason | None = None
+
+
 class _Page(_Answer):
     next_cursor: str | None = Field(default=None)
     """Give it as `cursor` for the next page; null at the end."""
@@ -207,6 +290,12 @@ class DeliveryPage(_Page):
     """Deliveries, newest first."""
 
     items: tuple[DeliveryView, ...]
+
+
+class LetterPage(_Page):
+    """Dead letters, newest first."""
+
+    items: tuple[LetterSummary, ...]
 
 
 class RuleList(_Answer):

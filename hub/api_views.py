@@ -1,6 +1,7 @@
 """From database rows to the shapes of the JSON API, for the API and the command line: both tell the same.
 
-Every function takes an open connection and may be passed to `Database.read`. Only `cancel` writes.
+Every function takes an open connection and may be passed to `Database.read`. Only `cancel` and
+`replay` write.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hub.api_models import (
     EventDetail,
     EventPage,
     EventSummary,
+    ReplayView,
     ResultView,
     RuleList,
     RuleView,
@@ -33,7 +35,7 @@ from hub.api_models import (
 )
 from schemas.event import Event
 from schemas.result import Receipt
-from storage import queries, runs, workers
+from storage import queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -42,11 +44,13 @@ if TYPE_CHECKING:
     from router.engine import RuleSet  # the expression library is slow to import, and commands need no rules
 
 MAX_SHOWN_ID: Final = 80
+LISTED: Final = {"event": "events", "run": "runs", "dead letter": "dlq"}
+"""Which commands list what."""
 CENTS: Final = 100
 
 
 class UnknownIdError(LookupError):
-    """No event or run of that id. `near` are ids that begin alike."""
+    """No event, run or dead letter of that id. `near` are ids that begin alike."""
 
     def __init__(self, what: str, given: str, near: Sequence[str]) -> None:
         shown = given if len(given) <= MAX_SHOWN_ID else given[:MAX_SHOWN_ID] + "…"
@@ -56,7 +60,7 @@ class UnknownIdError(LookupError):
         elif near:
             hint = f"near it: {', '.join(near)}"
         else:
-            hint = f"`triggerhub {what}s list` shows what there is"
+            hint = f"`triggerhub {LISTED[what]} list` shows what there is"
         super().__init__(f"no {what} is called {shown!r}; {hint}")
         self.near = tuple(near)
 
@@ -94,29 +98,35 @@ def events(connection: Connection, wanted: EventFilter, *, limit: int, after: Po
         kind=wanted.kind,
         subject=wanted.subject,
     )
-    return EventPage(items=tuple(_event(row) for row in page.rows), next_cursor=_next(page))
+    return EventPage(items=tuple(_event(row) for row in page.rows), next_cursor=cursor_of(page))
 
 
 def event(connection: Connection, given: str) -> EventDetail:
     """An event by its id or an unmistakable beginning of it. Raises UnknownIdError."""
-    event_id = _only("event", given, queries.find_event(connection, given))
+    event_id = only("event", given, queries.find_event(connection, given))
     row = queries.event_row(connection, event_id)
     if row is None:
         raise UnknownIdError("event", given, ())
     delivery = queries.delivery_row(connection, row["delivery_id"]) if row["delivery_id"] else None
     run_rows = queries.runs_of_event(connection, event_id)
     results = _results(connection, [run["id"] for run in run_rows])
+    verdicts: dict[int, list[VerdictView]] = {}
+    for one in queries.verdict_rows(connection, event_id):
+        verdicts.setdefault(one["replay"], []).append(_verdict(one))
     return EventDetail(
         **_event_fields(row),
         event=Event.model_validate_json(row["body"]),
         delivery=_delivery(delivery) if delivery else None,
-        verdicts=tuple(_verdict(one) for one in queries.verdict_rows(connection, event_id)),
+        verdicts=tuple(verdicts.get(0, ())),
+        replays=tuple(
+            _replay(one, verdicts.get(one["number"], ())) for one in queries.replay_rows(connection, event_id)
+        ),
         waiting=tuple(
             DispatchView(
                 id=one["id"],
                 rule=one["rule"],
                 conversation=one["conversation"],
-                created_at=_time(one["created_at"]),
+                created_at=time_of(one["created_at"]),
             )
             for one in queries.waiting_dispatches(connection, event_id)
         ),
@@ -135,12 +145,14 @@ def run_page(connection: Connection, wanted: RunFilter, *, limit: int, after: Po
         connection_name=wanted.connection,
         subject=wanted.subject,
     )
-    return RunPage(items=tuple(RunSummary(**_run_fields(row)) for row in page.rows), next_cursor=_next(page))
+    return RunPage(
+        items=tuple(RunSummary(**_run_fields(row)) for row in page.rows), next_cursor=cursor_of(page)
+    )
 
 
 def run(connection: Connection, given: str) -> RunDetail:
     """A run by its id or an unmistakable beginning of it. Raises UnknownIdError."""
-    run_id = _only("run", given, queries.find_run(connection, given))
+    run_id = only("run", given, queries.find_run(connection, given))
     row = queries.run_row(connection, run_id)
     if row is None:
         raise UnknownIdError("run", given, ())
@@ -149,7 +161,7 @@ def run(connection: Connection, given: str) -> RunDetail:
 
 def cancel(connection: Connection, given: str) -> CancelView:
     """Ask for a run to be stopped. Raises UnknownIdError, AlreadyEndedError. Writes."""
-    run_id = _only("run", given, queries.find_run(connection, given))
+    run_id = only("run", given, queries.find_run(connection, given))
     before = runs.ask_to_stop(connection, run_id, reason="cancelled")
     if before is None:
         raise UnknownIdError("run", given, ())
@@ -157,6 +169,15 @@ def cancel(connection: Connection, given: str) -> CancelView:
         msg = f"the run {run_id} has ended already ({before}); nothing is left to cancel"
         raise AlreadyEndedError(msg)
     return CancelView(id=run_id, status_before=before)
+
+
+def replay(connection: Connection, given: str, *, again: bool, by: str, reason: str | None) -> ReplayView:
+    """Ask for an event to be routed again. Raises UnknownIdError, NotReplayableError. Writes."""
+    event_id = only("event", given, queries.find_event(connection, given))
+    asked = replays.ask_replay(connection, event_id, again=again, by=by, reason=reason)
+    if asked is None:
+        raise UnknownIdError("event", given, ())
+    return _replay(queries.replay_rows(connection, event_id)[-1], ())
 
 
 def deliveries(
@@ -171,7 +192,7 @@ def deliveries(
     page = queries.list_deliveries(
         connection, limit=limit, after=after, connection_name=connection_name, outcome=outcome
     )
-    return DeliveryPage(items=tuple(_delivery(row) for row in page.rows), next_cursor=_next(page))
+    return DeliveryPage(items=tuple(_delivery(row) for row in page.rows), next_cursor=cursor_of(page))
 
 
 def living_workers(connection: Connection) -> WorkerList:
@@ -214,7 +235,8 @@ def rule_list(rules: RuleSet) -> RuleList:
     )
 
 
-def _only(what: str, given: str, found: Found) -> str:
+def only(what: str, given: str, found: Found) -> str:
+    """The id that was found. Raises UnknownIdError."""
     if found.id is None:
         raise UnknownIdError(what, given, found.near)
     return found.id
@@ -227,9 +249,9 @@ def _event_fields(row: Row) -> dict[str, Any]:
         "source": row["connector"],
         "kind": row["kind"],
         "subject": row["subject"],
-        "time": _time(row["time"]),
-        "received_at": _time(row["received_at"]),
-        "routed_at": _moment(row["routed_at"]),
+        "time": time_of(row["time"]),
+        "received_at": time_of(row["received_at"]),
+        "routed_at": time_or_none(row["routed_at"]),
         "matched": row["matched"],
         "delivery_id": row["delivery_id"],
     }
@@ -245,14 +267,19 @@ def _delivery(row: Row) -> DeliveryView:
         connection=row["connection"],
         outcome=row["outcome"],
         reason=row["reason"],
-        received_at=_time(row["received_at"]),
+        received_at=time_of(row["received_at"]),
         body_size=row["body_size"],
         body_hash=row["body_hash"],
     )
 
 
 def _verdict(row: Row) -> VerdictView:
-    return VerdictView(**{**row, "at": _time(row["at"])})
+    return VerdictView(**{**row, "at": time_of(row["at"])})
+
+
+def _replay(row: Row, verdicts: Sequence[VerdictView]) -> ReplayView:
+    times = {"asked_at": time_of(row["asked_at"]), "routed_at": time_or_none(row["routed_at"])}
+    return ReplayView(**{**row, **times, "verdicts": tuple(verdicts)})
 
 
 _PLAIN: Final = (
@@ -264,9 +291,9 @@ _PLAIN: Final = (
 def _run_fields(row: Row) -> dict[str, Any]:
     return {
         **{name: row[name] for name in _PLAIN},
-        **{name: _moment(row[name]) for name in ("started_at", "deadline_at", "ended_at")},
-        "created_at": _time(row["created_at"]),
-        "updated_at": _time(row["updated_at"]),
+        **{name: time_or_none(row[name]) for name in ("started_at", "deadline_at", "ended_at")},
+        "created_at": time_of(row["created_at"]),
+        "updated_at": time_of(row["updated_at"]),
         "cost_usd": _usd(row["cost_cents"]),
     }
 
@@ -300,23 +327,26 @@ def _results(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[R
                 artefact=row["artefact"],
                 error=row["error"],
                 attempts=row["attempts"],
-                created_at=_time(row["created_at"]),
-                updated_at=_time(row["updated_at"]),
+                created_at=time_of(row["created_at"]),
+                updated_at=time_of(row["updated_at"]),
             )
         )
     return found
 
 
-def _next(page: Page) -> str | None:
+def cursor_of(page: Page) -> str | None:
+    """Where the next page begins."""
     return page.following.encode() if page.following else None
 
 
-def _time(seconds: float) -> datetime:
+def time_of(seconds: float) -> datetime:
+    """Seconds since the epoch as UTC."""
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)
+def time_or_none(seconds: float | None) -> datetime | None:
+    """The same for what may not have happened yet."""
+    return None if seconds is None else time_of(seconds)
 
 
 def _usd(cents: int | None) -> float | None:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import ssl
 import time
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
@@ -29,11 +26,11 @@ from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from pydantic import BaseModel, ValidationError
 
+from hub.kafka_records import headers_of, invalid, letter_of, place_of, retry_of
 from hub.settings import Settings
-from schemas.event import Event
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS, TopicSpec
 from storage.database import Database, StorageUnavailableError
-from storage.dead_letters import DeadLetter, bury
+from storage.dead_letters import DeadLetter, bury, settle_retry
 from storage.outbox import Message
 
 log = structlog.get_logger(__name__)
@@ -85,35 +82,6 @@ def security(settings: Settings) -> BaseSecurity | None:
     return mechanisms[settings.kafka_sasl_mechanism](
         username=username, password=password, ssl_context=context, use_ssl=context is not None
     )
-
-
-def headers_of(message: Message, value: BaseModel | None) -> dict[str, str]:
-    """CloudEvents headers of the Kafka binding. Events travel structured, so their content type says so.
-
-    `value` is the decoded message where the caller has it at hand; a swept message is decoded here.
-    """
-    spec = next(spec for spec in TOPICS if spec.name == message.topic)
-    if value is None:
-        with contextlib.suppress(ValidationError):  # its consumer will say what is wrong with it
-            value = spec.value.model_validate_json(message.value)
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": message.ref,
-        "ce_type": f"triggerhub.{spec.value.__name__.lower()}",
-        "ce_source": "triggerhub",
-        "content-type": "application/json",
-    }
-    if isinstance(value, Event):
-        headers |= {
-            "ce_type": value.type,
-            "ce_source": value.source,
-            "ce_subject": value.subject,
-            "content-type": "application/cloudevents+json; charset=UTF-8",
-        }
-    traceparent = getattr(value, "traceparent", None)
-    if traceparent:
-        headers["traceparent"] = traceparent
-    return headers
 
 
 class Broker:
@@ -245,7 +213,7 @@ class Broker:
                 await self._kafka.publish(
                     message.value,
                     topic=message.topic,
-                    key=message.key.encode(),
+                    key=message.repeated.key if message.repeated is not None else message.key.encode(),
                     headers=headers_of(message, value),
                 )
             except (KafkaError, OSError, TimeoutError) as error:
@@ -284,12 +252,13 @@ class Broker:
             try:
                 value = topic.value.model_validate_json(record.value or b"")
             except ValidationError as error:
-                unreadable.append(_letter(record, reason=_reason(error)))
+                unreadable.append(letter_of(record, reason=invalid(error)))
             else:
                 good.append((record, Taken(value, record.value or b"")))
         for delay in (*self._retry_delays, None):
             try:
                 dead = unreadable + await self._hand_over(handler, good)
+                await self._settle_retries(records, dead)
                 await self._bury(topic, dead)
                 break
             except TRANSIENT as error:
@@ -326,8 +295,10 @@ class Broker:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the record is kept with the reason
             if len(good) == 1:
-                return [_letter(good[0][0], reason=f"the handler failed: {_place(error)}")]
-            log.warning("a batch failed; trying its records one by one", size=len(good), error=_place(error))
+                return [letter_of(good[0][0], reason=f"the handler failed: {place_of(error)}")]
+            log.warning(
+                "a batch failed; trying its records one by one", size=len(good), error=place_of(error)
+            )
             return [letter for one in good for letter in await self._hand_over(handler, [one])]
         return []
 
@@ -343,6 +314,17 @@ class Broker:
                 "consuming stopped; look at them with `triggerhub dlq list`, repair the cause, start again"
             )
             log.error("too many dead letters", topic=topic.name, dead=len(self._deaths))
+
+    async def _settle_retries(
+        self, records: Sequence[ConsumerRecord[Any, Any]], dead: Sequence[DeadLetter]
+    ) -> None:
+        """Dead letters that were published again and live now are announced no more. `bury` settles the others."""
+        died = {letter.repeats for letter in dead}
+        for record in records:
+            letter = retry_of(record)
+            if letter is not None and letter not in died:
+                await self._database.write(settle_retry, letter)
+                log.info("a dead letter was taken at last", letter=letter)
 
     async def _bury(self, topic: TopicSpec, letters: Sequence[DeadLetter]) -> None:
         """Keep dead letters in the database and on the dead-letter topic. Raises when either fails: not committed."""
@@ -370,34 +352,6 @@ async def _visible(admin: AIOKafkaAdminClient, wanted: set[str]) -> None:
 async def _raw(message: KafkaMessage) -> bytes:
     """Leave the body as it is: decoding and its errors are ours."""
     return b"" if isinstance(message.body, list) else message.body
-
-
-def _letter(record: ConsumerRecord[Any, Any], *, reason: str) -> DeadLetter:
-    # The digest: a broker that forgot its records (the embedded one, restarted) uses the same positions again.
-    digest = hashlib.sha256(record.value or b"").hexdigest()[:8]
-    ref = next((value for name, value in record.headers if name == "ce_id"), b"")
-    return DeadLetter(
-        id=f"{record.topic}/{record.partition}/{record.offset}/{digest}",
-        ref=ref.decode("utf-8", "replace") or None,
-        topic=record.topic,
-        key=record.key,
-        value=record.value or b"",
-        reason=reason,
-    )
-
-
-def _reason(error: ValidationError) -> str:
-    """What was wrong and where, without the input."""
-    details = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in details[:5])
-
-
-def _place(error: Exception) -> str:
-    """What was raised and where, without its text: that may quote the record."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return (
-        f"{type(error).__name__} at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
-    )
 
 
 def _admin_security(given: BaseSecurity | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import doctor, events, offline, rules, running, runs, send, why
+from hub.commands import dlq, doctor, events, offline, replay, rules, running, runs, send, why
 from hub.commands.terminal import emit, quiet_pipes, stop
 
 app = typer.Typer(
@@ -56,6 +56,8 @@ app.command("send", rich_help_panel=OPERATE)(send.send)
 app.add_typer(events.app, rich_help_panel=OPERATE)
 app.add_typer(runs.app, rich_help_panel=OPERATE)
 app.command("why", rich_help_panel=OPERATE)(why.why)
+app.command("replay", rich_help_panel=OPERATE)(replay.replay)
+app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 
 def main() -> None:

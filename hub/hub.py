@@ -74,7 +74,7 @@ class Makers:
     intake: Callable[..., Intake] = Intake
     service: Callable[..., Service] = Service
     outbox: Callable[..., Outbox] = Outbox
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(slots=True)
@@ -221,7 +221,12 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
         )
     if "router" in parts.roles:
-        router = Router(parts.rules, parts.database, announce=parts.publisher.announce)
+        router = Router(
+            parts.rules,
+            parts.database,
+            announce=parts.publisher.announce,
+            on_progress=lambda: progress.beat("router"),
+        )
         parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=router.take)
     if "runner" in parts.roles:
         client = make_client(
@@ -267,6 +272,7 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             observations=parts.metrics,
             on_progress=lambda: progress.beat("poster"),
         )
+        progress.held_back = parts.outbox.held_back
         parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=parts.outbox.take)
 
 
@@ -287,7 +293,9 @@ async def _start(
     background = [tasks.create_task(server.serve(sockets=[listener]), name="http")]
     if parts.intake is not None:
         background.append(tasks.create_task(parts.intake.run(), name="intake"))
-    stack.push_async_callback(parts.broker.stop)  # also where something below fails; a second stop does nothing
+    stack.push_async_callback(
+        parts.broker.stop
+    )  # also where something below fails; a second stop does nothing
     await parts.broker.start()
     await parts.database.write(_make_due)
     background += [

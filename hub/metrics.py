@@ -37,6 +37,12 @@ class Metrics(Observations):
         self._post_seconds = Histogram(
             "triggerhub_post_seconds", "One try at a post.", ["connection"], registry=self.registry
         )
+        self._circuits = Gauge(
+            "triggerhub_circuit_open",
+            "1 while posts to a connection are held back.",
+            ["connection"],
+            registry=self.registry,
+        )
         self.runs = Gauge("triggerhub_runs", "Runs that this process follows.", registry=self.registry)
         self.outbox = Gauge(
             "triggerhub_outbox_messages", "Messages not yet consumed.", registry=self.registry
@@ -57,6 +63,9 @@ class Metrics(Observations):
     def post(self, *, connection: str, output: str, outcome: str, seconds: float) -> None:
         self._posts.labels(connection, output, outcome).inc()
         self._post_seconds.labels(connection).observe(seconds)
+
+    def circuit(self, *, connection: str, is_open: bool) -> None:
+        self._circuits.labels(connection).set(float(is_open))
 
     def page(self) -> bytes:
         """The exposition format."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ import structlog
 
 from hub.broker import Broker
 from hub.metrics import Metrics
+from schemas.topics import DISPATCHES, EVENTS, RESULTS
 from storage import outbox, workers
 from storage.database import Database, StorageUnavailableError
 
@@ -19,6 +21,11 @@ log = structlog.get_logger(__name__)
 REPORT_SECONDS: Final = 5.0
 STUCK_SECONDS: Final = 45.0
 """A role that did nothing for this long, though it looks for work every second, is wedged."""
+CONSUMERS: Final = {EVENTS.name: "router", DISPATCHES.name: "runner", RESULTS.name: "poster"}
+"""Which role consumes a topic."""
+FED: Final = "router"
+"""It only moves when messages come: with none waiting, silence is no trouble. The other roles look for work by
+themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,10 @@ class Progress:
         self._beats: dict[str, float] = {}
         self._stored_at = 0.0
         self._reached_at = 0.0
-        self._outbox_age = 0.0
+        self._waiting: dict[str, float] = {}
+        """Age of the oldest message of each topic that this process's roles consume."""
+        self.held_back: Callable[[], Mapping[str, float]] = dict
+        """Connections that get no posts at present, with seconds until one is tried."""
         self.started = False
         self.stopping = False
 
@@ -66,20 +76,37 @@ class Progress:
             Check("stopping", not self.stopping, "stopping" if self.stopping else "no"),
             self._recent("database", self._stored_at, now, "last written"),
             self._recent("broker", self._reached_at, now, "last answered"),
-            Check(
-                "messages",
-                self._outbox_age < STUCK_SECONDS,
-                f"oldest message not consumed is {self._outbox_age:.0f} s old",
-            ),
+            self._messages(),
             Check(
                 "consuming", self._broker.poisoned is None, self._broker.poisoned or "records are readable"
             ),
         ]
-        found += [
-            self._recent(role, self._beats.get(role, 0.0), now, "last looked for work")
-            for role in sorted(self._roles & set(self._beats))
-        ]
+        if "poster" in self._roles:
+            held = ", ".join(
+                f"{name} (tried again in {seconds:.0f} s)"
+                for name, seconds in sorted(self.held_back().items())
+            )
+            # Never a failure: a vendor that is down is no reason to take this process out.
+            found.append(
+                Check("vendors", ok=True, detail=f"posts wait for {held}" if held else "all take posts")
+            )
+        found += [self._role(role, now) for role in sorted(self._roles & set(self._beats))]
         return found
+
+    def _messages(self) -> Check:
+        """Whether what this process consumes comes round. Other roles' topics are other processes' business."""
+        if not self._waiting:
+            return Check("messages", ok=True, detail="none waits for the roles of this process")
+        topic, age = max(self._waiting.items(), key=lambda item: item[1])
+        return Check(
+            "messages", age < STUCK_SECONDS, f"oldest message not consumed is {age:.0f} s old, of {topic}"
+        )
+
+    def _role(self, role: str, now: float) -> Check:
+        check = self._recent(role, self._beats.get(role, 0.0), now, "last looked for work")
+        if role == FED and not check.ok and EVENTS.name not in self._waiting:
+            return Check(role, ok=True, detail=f"{check.detail}; nothing waits for it")
+        return check
 
     @staticmethod
     def _recent(name: str, at: float, now: float, what: str) -> Check:
@@ -90,16 +117,22 @@ class Progress:
     async def _report(self) -> None:
         while True:
             try:
+                count, age = await self._database.read(outbox.depth)
+                waiting = await self._database.read(outbox.oldest)
+                self._waiting = {
+                    topic: seconds
+                    for topic, seconds in waiting.items()
+                    if CONSUMERS.get(topic) in self._roles
+                }
+                self._metrics.outbox.set(count)
+                self._metrics.outbox_age.set(age)
+                now = time.monotonic()
                 for role in sorted(self._roles):
-                    recent = time.monotonic() - self._beats.get(role, time.monotonic()) < STUCK_SECONDS
+                    recent = role not in self._beats or self._role(role, now).ok
                     await self._database.write(
                         workers.report, role=role, instance=self._instance, progressed=recent
                     )
                 self._stored_at = time.monotonic()
-                count, age = await self._database.read(outbox.depth)
-                self._outbox_age = age
-                self._metrics.outbox.set(count)
-                self._metrics.outbox_age.set(age)
             except StorageUnavailableError as error:
                 log.warning("the database does not take writes", error=str(error))
             await asyncio.sleep(REPORT_SECONDS)

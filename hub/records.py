@@ -1,10 +1,11 @@
 """What happened, for the operating commands: from a running hub's JSON API, or straight from the database.
 
-Both give the shapes of `hub.api_models`. Reads only, but for `cancel`.
+Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `replay`, `retry` and `drop`.
 """
 
 from __future__ import annotations
 
+import getpass
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,12 +18,28 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub import api_views
+from hub import api_views, letter_views
 from hub.api_access import is_loopback
-from hub.api_models import CancelView, EventDetail, EventPage, Problem, RunDetail, RunPage
+from hub.api_models import (
+    CancelView,
+    DropRequest,
+    EventDetail,
+    EventPage,
+    LetterChange,
+    LetterDetail,
+    LetterPage,
+    Problem,
+    ReplayRequest,
+    ReplayView,
+    RunDetail,
+    RunPage,
+)
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
+from hub.letter_views import LetterFilter
 from storage.database import Database, StorageUnavailableError, open_database
+from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, decode_cursor
+from storage.replays import NotReplayableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +48,8 @@ M = TypeVar("M", bound=BaseModel)
 CALL_SECONDS: Final = 30.0
 PAGE: Final = 200
 """Most items the API gives at once."""
+TOO_LATE: Final = (AlreadyEndedError, LetterResolvedError, NotReplayableError)
+"""What is there and cannot be done with any more."""
 
 
 class RecordsError(Exception):
@@ -60,6 +79,26 @@ class Records(ABC):
     async def cancel(self, given: str) -> CancelView:
         """Ask for a run to be stopped. Writes."""
 
+    @abstractmethod
+    async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
+        """Ask for an event to be routed again. Writes."""
+
+    @abstractmethod
+    async def letters(self, wanted: LetterFilter, *, limit: int, cursor: str | None) -> LetterPage:
+        """A page of dead letters, newest first; at most PAGE of them."""
+
+    @abstractmethod
+    async def letter(self, given: str) -> LetterDetail:
+        """One dead letter by id or beginning of one."""
+
+    @abstractmethod
+    async def retry(self, given: str) -> LetterChange:
+        """Have a dead letter published again. Writes."""
+
+    @abstractmethod
+    async def drop(self, given: str, *, reason: str) -> LetterChange:
+        """Give a dead letter up. Writes."""
+
 
 class StoredRecords(Records):
     """From the database itself."""
@@ -82,9 +121,32 @@ class StoredRecords(Records):
         return await self._read(api_views.run, given)
 
     async def cancel(self, given: str) -> CancelView:
+        return await self._write(api_views.cancel, given)
+
+    async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
+        return await self._write(
+            api_views.replay, given, again=asked.again, by=f"command:{_user()}", reason=asked.reason
+        )
+
+    async def letters(self, wanted: LetterFilter, *, limit: int, cursor: str | None) -> LetterPage:
+        after = decode_cursor(cursor) if cursor else None
+        return await self._read(letter_views.letters, wanted, limit=limit, after=after)
+
+    async def letter(self, given: str) -> LetterDetail:
+        return await self._read(letter_views.letter, given)
+
+    async def retry(self, given: str) -> LetterChange:
+        return await self._write(letter_views.retry, given)
+
+    async def drop(self, given: str, *, reason: str) -> LetterChange:
+        return await self._write(letter_views.drop, given, reason=reason)
+
+    async def _write(
+        self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
-            return await self._database.write(api_views.cancel, given)
-        except (UnknownIdError, AlreadyEndedError) as error:
+            return await self._database.write(work, *args, **kwargs)
+        except (UnknownIdError, *TOO_LATE) as error:
             raise RecordsError(str(error)) from None
         except (StorageUnavailableError, SQLAlchemyError) as error:
             raise RecordsError(_unanswered(error)) from None
@@ -127,15 +189,42 @@ class RemoteRecords(Records):
         return await self._get(RunDetail, f"runs/{quote(given, safe='')}", {})
 
     async def cancel(self, given: str) -> CancelView:
-        return await self._call(CancelView, "POST", f"runs/{quote(given, safe='')}/cancel", {})
+        return await self._post(CancelView, f"runs/{quote(given, safe='')}/cancel")
+
+    async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
+        return await self._post(ReplayView, f"events/{quote(given, safe='')}/replay", asked)
+
+    async def letters(self, wanted: LetterFilter, *, limit: int, cursor: str | None) -> LetterPage:
+        asked = {"status": wanted.status, "topic": wanted.topic, "limit": str(limit), "cursor": cursor}
+        return await self._get(LetterPage, "dead-letters", asked)
+
+    async def letter(self, given: str) -> LetterDetail:
+        return await self._get(LetterDetail, f"dead-letters/{quote(given)}", {})
+
+    async def retry(self, given: str) -> LetterChange:
+        return await self._post(LetterChange, f"dead-letters/{quote(given)}/retry")
+
+    async def drop(self, given: str, *, reason: str) -> LetterChange:
+        return await self._post(LetterChange, f"dead-letters/{quote(given)}/drop", DropRequest(reason=reason))
+
+    async def _post(self, model: type[M], path: str, body: BaseModel | None = None) -> M:
+        return await self._call(model, "POST", path, {}, body)
 
     async def _get(self, model: type[M], path: str, asked: Mapping[str, str | None]) -> M:
         return await self._call(model, "GET", path, asked)
 
-    async def _call(self, model: type[M], method: str, path: str, asked: Mapping[str, str | None]) -> M:
+    async def _call(
+        self,
+        model: type[M],
+        method: str,
+        path: str,
+        asked: Mapping[str, str | None],
+        body: BaseModel | None = None,
+    ) -> M:
         query = {name: value for name, value in asked.items() if value is not None}
+        sent = None if body is None else body.model_dump(mode="json")
         try:
-            answer = await self._http.request(method, f"{self._url}/api/v1/{path}", params=query)
+            answer = await self._http.request(method, f"{self._url}/api/v1/{path}", params=query, json=sent)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             msg = f"no hub answers at {self._url} ({type(error).__name__}); check --url, or start one"
             raise RecordsError(msg) from None
@@ -188,6 +277,14 @@ async def remote_records(url: str, *, token: str | None) -> AsyncIterator[Record
 
 def _is_file(path: str | None) -> bool:
     return bool(path) and Path(str(path)).is_file()
+
+
+def _user() -> str:
+    """Who types, as far as this machine knows."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user id without a name, as in containers
+        return "unknown"
 
 
 def _unanswered(error: Exception) -> str:

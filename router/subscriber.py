@@ -44,7 +44,6 @@ FOLLOW_UP_KINDS: Final = frozenset(
     {"comment.created", "message.posted", "message.mention", "review.submitted", "review_comment.created"}
 )
 """Plain words in a conversation: they reach the session that owns it, without a rule of their own matching."""
-MAX_TEXT: Final = 60_000
 MAX_DISPATCH_BYTES: Final = MAX_MESSAGE_BYTES // 2
 _OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
 
@@ -271,7 +270,5 @@ def _composed(rule: CompiledRule, event: Event, *, follow_up: bool, conversation
     dispatch = make_dispatch(rule, event, follow_up=follow_up, conversation=conversation)
     dispatch = dispatch.model_copy(update={"traceparent": child_of(event.traceparent)})
     if len(dispatch.model_dump_json()) > MAX_DISPATCH_BYTES:
-        data = event.data.model_copy(update={"payload": {}, "text": event.data.text[:MAX_TEXT]})
-        slim = event.model_copy(update={"data": data, "dataref": f"/api/v1/events/{event.id}"})
-        dispatch = dispatch.model_copy(update={"event": slim})
+        dispatch = dispatch.model_copy(update={"event": event.without_payload()})
     return dispatch

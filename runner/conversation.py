@@ -81,6 +81,7 @@ class Following:
                         self._sent_at = sending.first_sent_at
                     await self._begin(before)
                 await self._until_end()
+                await self._doubt_silence()
             except Exception as error:  # noqa: BLE001 - raised below, without the task group around it
                 failure = error
             finally:
@@ -273,6 +274,19 @@ class Following:
             self._log.warning("a repository's token was not replaced", reason=str(error))
         else:
             await refresh_token(run.world, repository, session)
+
+    async def _doubt_silence(self) -> None:
+        """Before a turn is called silent the history is asked: that a stream loses nothing is hearsay."""
+        if self._turn.ending is not Ending.SILENT:
+            return
+        afresh = Turn(self._turn.message_id)
+        try:
+            await self._run.reread(afresh)
+        except ServiceError as error:
+            self._log.info("the history could not be read", reason=str(error))
+        else:
+            if afresh.ending is not None:
+                self._turn = afresh
 
     def _ended(self) -> bool:
         return self._turn.ending is not None

@@ -18,12 +18,10 @@ import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.types.beta import BetaManagedAgentsSession
 
+from runner.client import CALL_SECONDS, CONNECT_SECONDS, make_client
 from runner.errors import BusyError, RefusedError, ServiceError, UncertainError, sort_error
 from runner.permits import Permit, Permits
 
-CALL_SECONDS: Final = 60.0
-CONNECT_SECONDS: Final = 10.0
-KEEPALIVE_CONNECTIONS: Final = 50
 CLOCK_SKEW_SECONDS: Final = 120.0
 LIST_LIMIT: Final = 100
 RUN_KEY: Final = "triggerhub_run"
@@ -233,20 +231,6 @@ def is_over(session: BetaManagedAgentsSession) -> bool:
     """True where a session takes no work any more."""
     return (
         getattr(session, "archived_at", None) is not None or getattr(session, "status", None) == "terminated"
-    )
-
-
-def make_client(*, api_key: str, base_url: str | None, max_connections: int) -> AsyncAnthropic:
-    """A client without retries. `api_key` is explicit, so that no other credential on the machine is picked up."""
-    limits = httpx2.Limits(
-        max_connections=max_connections, max_keepalive_connections=min(max_connections, KEEPALIVE_CONNECTIONS)
-    )
-    timeout = httpx2.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS)
-    return AsyncAnthropic(
-        api_key=api_key,
-        base_url=base_url,
-        max_retries=0,
-        http_client=httpx2.AsyncClient(limits=limits, timeout=timeout),
     )
 
 

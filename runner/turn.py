@@ -108,7 +108,7 @@ class Turn:
         elif idle or _field(listed[anchor], "processed_at") is not None:
             self.started = True
             for event in listed[anchor + 1 :]:
-                self.apply(event)
+                self._take(event)
         self._end_if_gone()
         self._look_for_gaps()
 
@@ -119,7 +119,14 @@ class Turn:
         self._end_if_gone()
 
     def apply(self, event: Any) -> None:
-        """Apply one event of the stream or, after the message, of the history. Repeats are harmless."""
+        """Apply one event of the stream. Repeats are harmless."""
+        self._take(event)
+        self._end_if_gone()
+        self._look_for_gaps()
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Any) -> None:
         if self.ending is not None and self.ending is not Ending.BUDGET:
             return  # what follows belongs to a later turn
         self._note(event)
@@ -136,10 +143,6 @@ class Turn:
         elif kind == "session.status_idle":
             # An earlier turn's, or the echo of our message was lost: only the history can tell.
             self.reread = True
-        self._end_if_gone()
-        self._look_for_gaps()
-
-    # ----------------------------------------------------------------------------------------------------------------
 
     def _open(self, id_: str) -> bool:
         return id_ not in self.answered and (id_ in self._own or id_ in self._blocking)

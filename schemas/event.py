@@ -57,6 +57,8 @@ Visibility = Literal["public", "private", "restricted"]
 Jira comment: nothing of it may be echoed to a wider place."""
 
 SPEC_VERSION: Final = "1.0"
+SLIM_TEXT: Final = 60_000
+"""Characters of `data.text` that travel with an event whose payload is too large for Kafka."""
 
 
 class _Shape(BaseModel):
@@ -142,3 +144,8 @@ class Event(_Shape):
     def connector(self) -> str:
         """The connector's name: `github` of `github/acme`."""
         return self.source.partition("/")[0]
+
+    def without_payload(self) -> Event:
+        """A copy small enough for a Kafka message: `dataref` says where the whole event is."""
+        data = self.data.model_copy(update={"payload": {}, "text": self.data.text[:SLIM_TEXT]})
+        return self.model_copy(update={"data": data, "dataref": f"/api/v1/events/{self.id}"})

@@ -1,6 +1,7 @@
 """The database's own clock as a SQL expression, in seconds since the epoch.
 
-Leases and schedules of several processes are only comparable on one clock; nothing here reads the local one.
+Leases and schedules of several processes are only comparable on one clock. SQLite's is this machine's own, so
+`read_clock` asks the machine there.
 """
 
 from __future__ import annotations

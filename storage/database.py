@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,7 @@ def sqlite_engine(url: str, *, begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _connect(dbapi: sqlite3.Connection, _record: Any) -> None:
         dbapi.isolation_level = None  # transactions are begun below, not guessed by the driver
-        dbapi.execute("PRAGMA journal_mode=WAL")
+        _use_wal(dbapi)
         # FULL: in WAL mode NORMAL may lose the last commits at power loss, after we answered 2xx.
         dbapi.execute("PRAGMA synchronous=FULL")
         dbapi.execute("PRAGMA foreign_keys=ON")
@@ -119,6 +120,20 @@ def sqlite_engine(url: str, *, begin: str) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _use_wal(dbapi: sqlite3.Connection) -> None:
+    """Switch the file to WAL. SQLite does not wait for the lock here, and processes that start together need it."""
+    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            dbapi.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 @dataclass(slots=True)

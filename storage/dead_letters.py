@@ -94,23 +94,6 @@ def retry(connection: Connection, letter_id: str) -> LetterStatus | None:
     return before
 
 
-def retry_all(connection: Connection) -> int:
-    """Retry every letter that is dead, of topics that are still consumed. Return how many."""
-    rows = table(DeadLetterRow)
-    dead = (
-        select(rows.c.id)
-        .where(
-            and_(
-                rows.c.status == LetterStatus.DEAD.value,
-                rows.c.topic.in_(list(_RETRIES)),
-            )
-        )
-        .order_by(rows.c.at, rows.c.id)
-    )
-    asked = (retry(connection, one) for one in connection.execute(dead).scalars().all())
-    return sum(before is LetterStatus.DEAD for before in asked)
-
-
 def drop(connection: Connection, letter_id: str, *, reason: str) -> LetterStatus | None:
     """Give a letter up. Its bytes stay. Return the status before; None when there is no such letter.
 
@@ -138,9 +121,7 @@ def settle_retry(connection: Connection, letter_id: str) -> None:
     """A consumer had the letter again: RETRYING → RETRIED, and it is published no more."""
     rows = table(DeadLetterRow)
     topic = connection.execute(
-        select(rows.c.topic).where(
-            and_(rows.c.id == letter_id, rows.c.status == LetterStatus.RETRYING.value)
-        )
+        select(rows.c.topic).where(and_(rows.c.id == letter_id, rows.c.status == LetterStatus.RETRYING.value))
     ).scalar_one_or_none()
     if topic is None:
         return
@@ -151,7 +132,9 @@ def settle_retry(connection: Connection, letter_id: str) -> None:
 def _locked(connection: Connection, letter_id: str) -> dict[str, Any] | None:
     rows = table(DeadLetterRow)
     query = select(rows.c.topic, rows.c.status).where(rows.c.id == letter_id)
-    found = connection.execute(query.with_for_update()).mappings().one_or_none()  # SQLite has one writer anyway
+    found = (
+        connection.execute(query.with_for_update()).mappings().one_or_none()
+    )  # SQLite has one writer anyway
     return dict(found) if found is not None else None
 
 

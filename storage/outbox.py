@@ -125,7 +125,7 @@ def oldest(connection: Connection) -> dict[str, float]:
     rows = table(OutboxRow)
     query = select(rows.c.topic, func.min(rows.c.created_at)).group_by(rows.c.topic)
     now, found = read_clock(connection), dict[str, float]()
-    for name, created_at in connection.execute(query).tuples():
+    for name, created_at in connection.execute(query):
         topic = _RETRIES.get(name, name)
         found[topic] = max(found.get(topic, 0.0), now - created_at)
     return found
@@ -154,7 +154,4 @@ def _fitting(topic: str, body: bytes) -> bytes:
     """An event too large for Kafka travels without its payload, and says where that is."""
     if topic != EVENTS.name or len(body) <= MAX_MESSAGE_BYTES:
         return body
-    event = Event.model_validate_json(body)
-    data = event.data.model_copy(update={"payload": {}, "text": event.data.text[:MAX_TEXT]})
-    slim = event.model_copy(update={"data": data, "dataref": f"/api/v1/events/{event.id}"})
-    return slim.model_dump_json().encode()
+    return Event.model_validate_json(body).without_payload().model_dump_json().encode()

@@ -15,7 +15,16 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
 
 from storage.rows import table
-from storage.tables import Delivery, DispatchRow, EventRow, ResultRow, RunRow, VerdictRow
+from storage.tables import (
+    DeadLetterRow,
+    Delivery,
+    DispatchRow,
+    EventRow,
+    ReplayRow,
+    ResultRow,
+    RunRow,
+    VerdictRow,
+)
 
 Row = Mapping[str, Any]
 
@@ -23,7 +32,7 @@ NEAR: Final = 5
 """Most ids that a failed look-up names."""
 SHORTER: Final = (24, 16, 12, 10, 8, 6)
 """Lengths of the beginnings that a failed look-up tries: a shorter one than `evt_ab` is not near."""
-_WITHOUT: Final = {"body", "usage", "final_text"}
+_WITHOUT: Final = {"body", "usage", "final_text", "value"}
 """Columns that may hold megabytes: lists leave them out."""
 
 
@@ -82,6 +91,11 @@ def find_event(connection: Connection, given: str) -> Found:
 def find_run(connection: Connection, given: str) -> Found:
     """The run of that id, or the only one whose id begins so."""
     return _find(connection, table(RunRow), "created_at", given)
+
+
+def find_letter(connection: Connection, given: str) -> Found:
+    """The dead letter of that id, or the only one whose id begins so."""
+    return _find(connection, table(DeadLetterRow), "at", given)
 
 
 def list_events(
@@ -150,6 +164,29 @@ def list_deliveries(
     return _page(connection, rows, "received_at", wanted, limit=limit, after=after)
 
 
+def list_letters(
+    connection: Connection,
+    *,
+    limit: int,
+    after: Position | None = None,
+    status: str | None = None,
+    topic: str | None = None,
+) -> Page:
+    """Dead letters, newest first, without their bytes."""
+    rows = table(DeadLetterRow)
+    wanted: list[ColumnElement[bool]] = []
+    if status is not None:
+        wanted.append(rows.c.status == status)
+    if topic is not None:
+        wanted.append(rows.c.topic == topic)
+    return _page(connection, rows, "at", wanted, limit=limit, after=after)
+
+
+def letter_row(connection: Connection, letter_id: str) -> Row | None:
+    """The whole row of a dead letter, its bytes included."""
+    return _one(connection, table(DeadLetterRow), letter_id)
+
+
 def event_row(connection: Connection, event_id: str) -> Row | None:
     """The whole row of an event, its body included."""
     return _one(connection, table(EventRow), event_id)
@@ -165,11 +202,20 @@ def delivery_row(connection: Connection, delivery_id: str) -> Row | None:
 
 
 def verdict_rows(connection: Connection, event_id: str) -> list[Row]:
-    """What every candidate rule said of an event; those that matched first."""
+    """What every candidate rule said of an event, the first time and at each replay; those that matched first."""
     rows = table(VerdictRow)
     query = (
-        select(rows).where(rows.c.event_id == event_id).order_by(rows.c.dispatch_id.is_(None), rows.c.rule)
+        select(rows)
+        .where(rows.c.event_id == event_id)
+        .order_by(rows.c.replay, rows.c.dispatch_id.is_(None), rows.c.rule)
     )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def replay_rows(connection: Connection, event_id: str) -> list[Row]:
+    """The replays of an event, in order."""
+    rows = table(ReplayRow)
+    query = select(rows).where(rows.c.event_id == event_id).order_by(rows.c.number)
     return [dict(row) for row in connection.execute(query).mappings()]
 
 

@@ -115,6 +115,6 @@ def dispatched(connection: Connection, event_id: str) -> dict[str, str]:
         select(runs.c.rule, runs.c.dispatch_id, runs.c.created_at).where(runs.c.event_id == event_id),
     )
     found: dict[str, str] = {}
-    for rule, dispatch_id, _ in sorted(connection.execute(query).tuples(), key=lambda row: row[2]):
+    for rule, dispatch_id, _ in sorted(connection.execute(query), key=lambda row: row[2]):
         found.setdefault(rule, dispatch_id)
     return found

@@ -88,7 +88,7 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
 def _next_place(connection: Connection, conversation: str, *, now: float) -> float:
     """A creation time after every other run's of the conversation: runs go in the order in which they were taken.
 
-    SQLite's clock counts milliseconds, and a batch takes several dispatches in one.
+    The clock alone does not say that: it may be set back, and two dispatches of a batch may fall into one tick.
     """
     runs = table(RunRow)
     last = connection.execute(

@@ -30,10 +30,11 @@ START_SECONDS: Final = 60.0
 STARTED: Final = "the hub has started"
 """Written to the log by a hub whose every part runs."""
 SWITCHES: Final = ("find", "reconcile", "dedup")
-"""find: an earlier post is never found. reconcile: a session of an earlier attempt is never found. dedup: every
+"""find: an earlier post is never found. reconcile: neither a session nor a
+message of an earlier attempt is ever found. dedup: every
 delivery is taken for a new one."""
 _ERROR: Final = re.compile(r"^[ |]*[\w.]*(?:Error|Exception): ")
-QUICK: Final[Mapping[str, float]] = {
+QUICK: Final[Mapping[str, Any]] = {
     "give_back": 1.0,
     "max_give_back": 5.0,
     "quiet": 5.0,
@@ -312,10 +313,13 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
         )
 
     class BlindService(Service):
-        """Never finds a session of an earlier attempt."""
+        """Never finds a session or a message of an earlier attempt."""
 
         async def sessions_since(self, *_: Any, **__: Any) -> list[Any]:
             return []
+
+        async def list_events(self, session_id: str, *, types: Sequence[str] = ()) -> list[Any]:
+            return [] if types else await super().list_events(session_id)
 
     class CredulousIntake(Intake):
         """Takes every copy for something new."""

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from schemas.dispatch import Dispatch
 from schemas.event import Actor, Event, EventData, Kind, Subject
 from schemas.result import Origin, Receipt, Result
-from storage import deliveries, results, routing, runs, workers
+from storage import dead_letters, deliveries, results, routing, runs, workers
+from storage.dead_letters import DeadLetter
 from storage.deliveries import Incoming, IncomingEvent
 from storage.routing import RecordedVerdict
 from storage.tables import RunStatus
@@ -30,6 +31,8 @@ QUEUED: Final = "evt_ff66ff66ff66ff66"
 RUN: Final = "run_aa11"
 QUEUED_RUN: Final = "run_ff66"
 POSTED_URL: Final = "https://github.com/acme/checkout/issues/7#issuecomment-1"
+LETTER: Final = "triggerhub.events/3/17/0a0b0c0d"
+"""A record that was no event."""
 ESCAPE: Final = "\x1b[31m"
 """What a stranger may write into a title to colour, or rewrite, somebody's terminal."""
 
@@ -140,6 +143,16 @@ def tell(connection: Connection) -> None:
         body=b"{{{",
     )
     deliveries.store_deliveries(connection, [unreadable])
+    dead_letters.bury(
+        connection,
+        DeadLetter(
+            id=LETTER,
+            topic="triggerhub.events",
+            key=b"acme/checkout#7",
+            value=b'{"specversion": "1.0", "note": "\xc3\xa9"}',
+            reason="id: Field required",
+        ),
+    )
     workers.report(connection, role="router", instance="box-1", progressed=True, note="at work")
 
 

@@ -1,4 +1,4 @@
-"""What `events`, `runs` and `why` share: where they read, which options they take, how they page."""
+"""What `events`, `runs`, `why`, `replay` and `dlq` share: where they read, which options they take, how they page."""
 
 from __future__ import annotations
 

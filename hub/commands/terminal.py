@@ -26,11 +26,11 @@ SHORT_ID: Final = 14
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _BREAKS: Final = re.compile(r"\s*\n\s*")
 _STYLES: Final = {
-    **dict.fromkeys(("ok", "matched", "succeeded", "posted", "handled"), "32"),
-    **dict.fromkeys(("warn", "suppressed", "ignored", "stopping", "unsupported"), "33"),
-    **dict.fromkeys(("fail", "error", "failed", "refused", "timed_out", "unreadable"), "31"),
+    **dict.fromkeys(("ok", "matched", "succeeded", "posted", "handled", "retried"), "32"),
+    **dict.fromkeys(("warn", "suppressed", "ignored", "stopping", "unsupported", "retrying"), "33"),
+    **dict.fromkeys(("fail", "error", "failed", "refused", "timed_out", "unreadable", "dead"), "31"),
     **dict.fromkeys(("running", "sending", "creating", "reporting", "posting"), "36"),
-    **dict.fromkeys(("not_matched", "cancelled", "queued", "pending"), "2"),
+    **dict.fromkeys(("not_matched", "cancelled", "queued", "pending", "dropped"), "2"),
 }
 
 
@@ -75,6 +75,13 @@ def say(text: str = "") -> None:
 def emit(text: str) -> None:
     """Text of our own making (JSON, a schema), as it is."""
     _write(sys.stdout, text)
+
+
+def emit_bytes(value: bytes) -> None:
+    """Bytes as they are, for a file or another program."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.flush()
 
 
 def state(word: str) -> str:

@@ -10,7 +10,7 @@ from hub.commands.runs import cost, told
 from hub.commands.terminal import as_json, emit, honest, moment, say
 
 if TYPE_CHECKING:
-    from hub.api_models import EventDetail, RunDetail, VerdictView
+    from hub.api_models import EventDetail, ReplayView, RunDetail, VerdictView
     from hub.records import Records
 
 EVERY_RULE = "*"
@@ -46,6 +46,8 @@ def story(found: EventDetail) -> list[str]:
     else:
         lines.append("No webhook brought it: another program published it.")
     lines += ["", *_verdicts(found)]
+    for replay in found.replays:
+        lines += ["", *_replay(replay)]
     for waiting in found.waiting:
         since = moment(waiting.created_at)
         lines += ["", f"{waiting.rule}: dispatch {waiting.id} has waited for a runner since {since}."]
@@ -60,6 +62,18 @@ def _verdicts(found: EventDetail) -> list[str]:
     if not found.verdicts:
         return ["No rule was asked: none has this source, connection and kind."]
     return [_verdict(verdict) for verdict in found.verdicts]
+
+
+def _replay(replay: ReplayView) -> list[str]:
+    """A replay and what the rules said then."""
+    again = ", dispatching again what was dispatched before" if replay.again else ""
+    because = f", because: {replay.reason}" if replay.reason else ""
+    line = f"Replay {replay.number} was asked for {moment(replay.asked_at)} by {replay.by}{again}{because}."
+    if replay.routed_at is None:
+        return [line, "  It waits for the router; is a hub running?"]
+    if not replay.verdicts:
+        return [line, "  No rule was asked: none has this source, connection and kind."]
+    return [line, *(f"  {_verdict(verdict)}" for verdict in replay.verdicts)]
 
 
 def _verdict(verdict: VerdictView) -> str:

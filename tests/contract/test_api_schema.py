@@ -127,6 +127,11 @@ def test_every_operation_is_documented(url: str) -> None:
     assert {(method, path) for path, methods in paths.items() for method in methods} == {
         ("get", "/api/v1/events"),
         ("get", "/api/v1/events/{event_id}"),
+        ("post", "/api/v1/events/{event_id}/replay"),
+        ("get", "/api/v1/dead-letters"),
+        ("get", "/api/v1/dead-letters/{letter_id}"),
+        ("post", "/api/v1/dead-letters/{letter_id}/retry"),
+        ("post", "/api/v1/dead-letters/{letter_id}/drop"),
         ("get", "/api/v1/runs"),
         ("get", "/api/v1/runs/{run_id}"),
         ("post", "/api/v1/runs/{run_id}/cancel"),
@@ -207,7 +212,7 @@ def test_rules_deliveries_and_workers(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["events", "runs", "rules", "deliveries", "workers", f"events/{story.ANSWERED}"]
+    "path", ["events", "runs", "rules", "deliveries", "dead-letters", "workers", f"events/{story.ANSWERED}"]
 )
 def test_without_the_token_nothing_is_told(url: str, path: str) -> None:
     for headers in ({}, {"authorization": "Bearer wrong"}):
@@ -226,6 +231,7 @@ def test_without_the_token_nothing_is_told(url: str, path: str) -> None:
         ("GET", "/api/v1/nothing", 404),
         ("POST", "/api/v1/events", 405),
         ("GET", "/api/v1/runs/x/cancel", 405),
+        ("GET", "/api/v1/events/x/replay", 405),
         ("GET", "/docs", 404),
         ("GET", "/redoc", 404),
     ],

@@ -10,7 +10,7 @@ from services.facts import make_delivery, make_event
 from sqlalchemy import select, update
 
 from schemas.topics import EVENTS
-from storage import dead_letters, outbox, remote_objects, workers
+from storage import outbox, remote_objects, workers
 from storage.bell import Bell
 from storage.database import Database
 from storage.dead_letters import DeadLetter, bury
@@ -34,25 +34,6 @@ async def test_a_dead_letter_is_kept_once_with_its_bytes(database: Database) -> 
     row = await database.read(lambda c: c.execute(select(table(DeadLetterRow))).mappings().one())
     assert (row["key"], row["value"]) == (LETTER.key, LETTER.value)
     assert (row["reason"], row["status"], row["topic"]) == ("not\ufffd JSON", "dead", EVENTS.name)
-
-
-async def test_a_dead_letter_without_key_and_value_is_kept(database: Database) -> None:
-    letter = DeadLetter(id="t/0/0/x", topic="t", key=None, value=b"", reason="empty")
-    assert await database.write(bury, letter)
-    assert await database.write(dead_letters.resolve, "t/0/0/x", status="dropped") == letter
-
-
-async def test_a_dead_letter_is_resolved_once(database: Database, other_database: Database) -> None:
-    await database.write(bury, LETTER)
-    asked = await asyncio.gather(
-        *(
-            where.write(dead_letters.resolve, LETTER.id, status="retried")
-            for where in [database, other_database] * 4
-        )
-    )
-    [found] = [one for one in asked if one is not None]
-    assert (found.id, found.key, found.value) == (LETTER.id, LETTER.key, LETTER.value)
-    assert await database.write(dead_letters.resolve, "no such letter", status="dropped") is None
 
 
 async def test_what_is_dead_is_not_announced_any_more(database: Database) -> None:

@@ -150,6 +150,17 @@ async def test_runs_of_a_conversation_go_in_the_order_in_which_they_were_taken(d
     assert seen == [run_id_of(make_dispatch(n).id) for n in order]
 
 
+async def test_a_clock_that_was_set_back_does_not_change_the_order(database: Database) -> None:
+    await take(database, make_dispatch(2))
+    rows = table(RunRow)
+    await database.write(
+        lambda c: c.execute(update(rows).values(created_at=rows.c.created_at + 3600)).rowcount
+    )
+    await take(database, make_dispatch(1))
+    [held] = await claim(database)
+    assert held.run_id == run_id_of(make_dispatch(2).id)
+
+
 async def test_another_conversation_is_not_held_up(database: Database) -> None:
     await take(database, make_dispatch(1), make_dispatch(2), make_dispatch(3, conversation="other"))
     assert [held.run_id for held in await claim(database)] == [

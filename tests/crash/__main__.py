@@ -65,10 +65,12 @@ async def _main(chosen: argparse.Namespace) -> int:
 
 async def _run(setup: SetUp, chosen: argparse.Namespace) -> Report:
     load = Load(chosen.seed, chosen.deliveries or chosen.kills * 10, matching=chosen.matching)
-    harness = Harness(
-        setup, load, kills=chosen.kills, say=lambda line: sys.stderr.write(line + "\n") and None
-    )
+    harness = Harness(setup, load, kills=chosen.kills, say=_say)
     return await harness.run(settle=chosen.settle)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import httpx
 
-from crash.judge import Books, World, judge, read_books
+from crash.judge import Books, World, judge, left_alone, read_books
 from crash.outside import artefacts
 from crash.schedule import Act, schedule
 from crash.setups import Embedded, SetUp
@@ -36,6 +37,8 @@ class Report:
 
     setup: str
     seed: int
+    folder: Path
+    """Where the logs of every life are."""
     deliveries: int = 0
     facts: int = 0
     wanted: int = 0
@@ -62,13 +65,18 @@ class Report:
         answers = ", ".join(f"{name}: {count}" for name, count in sorted(self.answers.items()))
         return [
             f"set-up {self.setup}, seed {self.seed}, {self.seconds:.0f} s in all",
-            f"  load: {self.deliveries} deliveries of {self.facts} facts, {self.wanted} of them to be worked on; "
-            f"{self.attempts} attempts ({answers})",
+            (
+                f"  load: {self.deliveries} deliveries of {self.facts} facts, "
+                f"{self.wanted} of them to be worked on; {self.attempts} attempts ({answers})"
+            ),
             f"  kills: {self.kills.total()} ({kills})",
             f"  faults: {self.others.total()} ({others})",
             f"  settled {self.settled_after:.1f} s after the last of them",
-            f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in {self.sessions} sessions "
-            f"({self.empty_sessions} empty spares beside them), {self.artefacts} marked artefacts",
+            (
+                f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in "
+                f"{self.sessions} sessions ({self.empty_sessions} empty spares beside them), "
+                f"{self.artefacts} marked artefacts"
+            ),
             *(f"  did not start: {one}" for one in self.failed_starts),
             *(f"  VIOLATION: {one}" for one in self.violations),
             f"  {'FAILED' if self.violations else 'passed'}",
@@ -84,8 +92,10 @@ class Harness:
         self._acts = schedule(setup, seed=load.seed, kills=kills)
         self._done = 0
         self._over = asyncio.Event()
+        self._moved = asyncio.Event()
+        """Set, and replaced by another, whenever the schedule goes on."""
         self._say = say
-        self.report = Report(setup.name, load.seed)
+        self.report = Report(setup.name, load.seed, setup.folder)
 
     async def run(self, *, settle: float = SETTLE_SECONDS) -> Report:
         """Returns the report; its violations say whether it passed."""
@@ -120,7 +130,7 @@ class Harness:
         async def sender() -> None:
             for n, webhook in waiting:
                 while not self._over.is_set() and n > total * self._share:
-                    await asyncio.sleep(0.02)
+                    await self._moved.wait()
                 await asyncio.sleep(chance.uniform(0, SPREAD_SECONDS))
                 await self._deliver(http, webhook)
 
@@ -163,10 +173,16 @@ class Harness:
                 await asyncio.sleep(act.pause)
                 await self._do(act)
                 self._done = n + 1
+                self._go_on()
                 if act.kind == "kill" and self.report.kills.total() % 10 == 0:
                     self._say(f"{self._setup.name}: {self.report.kills.total()} kills")
         finally:
             self._over.set()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
     async def _do(self, act: Act) -> None:
         setup, report = self._setup, self.report
@@ -234,9 +250,8 @@ class Harness:
             await database.close()
 
     async def _rests(self) -> bool:
-        """No session at work: what the hub forgot would go on there."""
-        state: dict[str, Any] = await self._setup.sandbox.get("/anthropic/_emu/state")
-        return all(session["status"] != "running" for session in state["sessions"])
+        """No session at work, and no spare left: what the hub forgot would go on there."""
+        return not left_alone(await self._setup.sandbox.get("/anthropic/_emu/state"))
 
     def _count(self, books: Books, world: World) -> None:
         report = self.report

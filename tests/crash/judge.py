@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from crash.outside import artefacts, twice, work_by_run
 from crash.webhooks import Webhook
@@ -70,7 +70,10 @@ def read_books(connection: Connection) -> Books:
     ended = [status.value for status in RUN_TERMINAL]
     settled = [status.value for status in RESULT_TERMINAL]
     books = Books()
-    count = lambda of: int(connection.execute(select(func.count()).select_from(of)).scalar_one())  # noqa: E731
+
+    def count(of: Table) -> int:
+        return int(connection.execute(select(func.count()).select_from(of)).scalar_one())
+
     books.events, books.deliveries, books.dispatches = (
         count(events),
         count(table(Delivery)),
@@ -98,12 +101,10 @@ def read_books(connection: Connection) -> Books:
         select(verdicts.c.event_id, verdicts.c.dispatch_id, verdicts.c.outcome)
     ):
         outcomes.setdefault(event_id, []).append("dispatched" if dispatch_id else outcome)
-    made = dict(
-        connection.execute(select(dispatches.c.event_id, func.count()).group_by(dispatches.c.event_id)).all()
-    )
+    made = Counter(connection.execute(select(dispatches.c.event_id)).scalars())
     for event_id, found in outcomes.items():
-        if found.count("dispatched") != made.get(event_id, 0):
-            books.ambiguous.append(f"{event_id}: {found} with {made.get(event_id, 0)} dispatches")
+        if found.count("dispatched") != made[event_id]:
+            books.ambiguous.append(f"{event_id}: {found} with {made[event_id]} dispatches")
     return books
 
 
@@ -138,7 +139,7 @@ def judge(books: Books, world: World, facts: Sequence[Webhook]) -> list[str]:
     complain("runs", _work(books, world))
     complain("artefacts made twice", twice(artefacts(world.state)))
     complain("outputs", _outputs(books, world))
-    complain("sessions", _sessions(world))
+    complain("sessions left alone", left_alone(world.state["anthropic"]))
     return found
 
 
@@ -173,7 +174,7 @@ def _work(books: Books, world: World) -> list[str]:
 
 def _outputs(books: Books, world: World) -> list[str]:
     """The first run of each conversation left everything that its rule's scenario shows; later ones spoke."""
-    made: dict[str, int] = Counter(one.run for one in artefacts(world.state))
+    made = Counter(one.run for one in artefacts(world.state))
     wrong = [f"{run}: nothing was posted" for run in books.runs.keys() - made.keys()]
     for run, (rule, conversation) in books.runs.items():
         wanted = sum(count for output, count in EXPECTED[rule].items() if output in MARKED)
@@ -183,12 +184,16 @@ def _outputs(books: Books, world: World) -> list[str]:
     return wrong
 
 
-def _sessions(world: World) -> list[str]:
-    """None is left at work, and none waits for an answer."""
+def left_alone(agents: Mapping[str, Any]) -> list[str]:
+    """Sessions that nobody looks after: still at work, waiting for an answer, or made and never used."""
     wrong: list[str] = []
-    for session in world.state["anthropic"]["sessions"]:
-        if session["status"] not in {"idle", "terminated"} and not session["archived"]:
+    for session in agents["sessions"]:
+        if session["archived"]:
+            continue
+        if session["status"] not in {"idle", "terminated"}:
             wrong.append(f"{session['id']} is still {session['status']}")
         if session["pending"]:
             wrong.append(f"{session['id']} still waits for {len(session['pending'])} answers")
+        if not session["work"] and session["status"] != "terminated":
+            wrong.append(f"{session['id']} was made and never used nor archived")
     return wrong

@@ -164,13 +164,15 @@ class Embedded(SetUp):
         for process in self.family("broker"):
             process.send_signal(signal.SIGSTOP)
 
+    def full_at(self) -> int:
+        """Bytes that the database's files have now, and a little more."""
+        return max(path.stat().st_size for path in self.folder.glob(f"{self.database.name}*")) + SPARE_BYTES
+
     async def fill_disk(self, seconds: float) -> None:
         """One life on a disk with almost no room left."""
         hub = self.ingress
         await asyncio.to_thread(hub.kill)
-        files = self.folder.glob(f"{self.database.name}*")
-        limit = max(path.stat().st_size for path in files) + SPARE_BYTES
-        hub.start("--file-limit", str(limit))
+        hub.start("--file-limit", str(self.full_at()))
         with contextlib.suppress(RuntimeError):
             await hub.answering(seconds=10)
         await asyncio.sleep(seconds)
@@ -239,7 +241,7 @@ class Cluster(SetUp):
         port = urlsplit(f"kafka://{self.kafka.bootstrap}").port
         if name == "kafka":
             listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
-            pids = {one.pid for one in listening if one.laddr.port == port and one.pid}
+            pids = {one.pid for one in listening if one.laddr and one.laddr.port == port and one.pid}
         else:
             pids = {_postmaster(self.postgres.url)}
         found: list[psutil.Process] = []

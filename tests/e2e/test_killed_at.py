@@ -166,6 +166,27 @@ async def test_the_broker_dies_while_runs_are_under_way(setup: Embedded) -> None
     assert setup.ingress.lives == 1
 
 
+async def test_a_full_disk_means_503_and_nothing_is_lost(setup: Embedded) -> None:
+    await send(setup, sentry_alert(1))
+    await settled(setup, runs=1)
+    setup.ingress.kill()
+    setup.ingress.start("--file-limit", str(setup.full_at()))
+    await setup.ingress.answering()
+    answers: list[int] = []
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+        for number in range(2, 60):
+            answer = await github_comment(number, number, ASKED + "!" * 4000).send(http, setup.ingress.url)
+            answers.append(answer.status_code)
+            if answer.status_code == 503:
+                assert answer.headers["retry-after"] == "5"
+                break
+    assert answers[-1] == 503  # the disk was full, and it said so
+    accepted = answers.count(202)
+    assert accepted + 1 == len(answers)
+    await setup.kill("hub")  # there is room again
+    await judged(setup, runs=1 + accepted, made=3 + accepted)
+
+
 async def test_killed_again_and_again_while_it_starts(setup: Embedded) -> None:
     await send(setup, sentry_alert(1))
     for tenths in range(1, 9):

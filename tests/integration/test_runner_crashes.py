@@ -7,17 +7,20 @@ request, one comment, one agent.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 from runner_faults import Fuse, Trouble, fused
-from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, unwatched
+from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, limits, unwatched
 
 from runner.execution import RunExecution
 from runner.service import RUN_KEY
+from schemas.dispatch import Dispatch
 
 TIMING = replace(QUICK, settle=(0.0, 0.02, 0.05), tries=3)
 NEVER = 10_000
@@ -36,12 +39,15 @@ async def play(runner: Bench, fuses: Mapping[int, Fuse]) -> list[str]:
         definitions.agents
     )
     definitions.environments = {f"python-{n}": {} for n in fuses} | dict(definitions.environments)
-    dispatches = {
-        n: dispatch_of(
-            n, agent=f"fixer-{n}", environment=f"python-{n}", repository=MOUNT, grants=(PULL_REQUEST,)
-        )
-        for n in fuses
-    }
+    own = {n: {"agent": f"fixer-{n}", "environment": f"python-{n}"} for n in fuses}
+    dispatches = {n: dispatch_of(n, repository=MOUNT, grants=(PULL_REQUEST,), **own[n]) for n in fuses}
+    return await attempt_all(runner, dispatches, fuses)
+
+
+async def attempt_all(
+    runner: Bench, dispatches: Mapping[int, Dispatch], fuses: Mapping[int, Fuse]
+) -> list[str]:
+    """Take a dispatch for each fuse, and drive each behind it."""
     run_ids = dict(zip(await runner.take(*dispatches.values()), fuses, strict=True))
     await attempt(runner, {run_id: fuses[n] for run_id, n in run_ids.items()})
     return list(run_ids)
@@ -70,8 +76,6 @@ class _Mortal:
         return self._execution.inbox
 
     async def run(self) -> None:
-        import asyncio
-
         self._fuse.task = asyncio.current_task()
         await self._execution.run()
 
@@ -161,3 +165,61 @@ async def test_trouble_again_on_the_way_back(runner: Bench) -> None:
         for run_id, story in stories.items()
     }
     await assert_once(runner, run_ids, labels)
+
+
+async def numbered(
+    runner: Bench, steps: int, dispatch: Callable[[int], Dispatch], *, trouble: Trouble
+) -> list[str]:
+    """Trouble at each of the first `steps` calls of such a dispatch, one run for each; all brought to their end."""
+    fuses = {1000 + n: Fuse(n, trouble) for n in range(1, steps + 1)}
+    run_ids = await attempt_all(runner, {n: dispatch(n) for n in fuses}, fuses)
+    assert sum(fuse.burnt for fuse in fuses.values()) >= 7, "the steps were taken"
+    await runner.finish(run_ids)
+    return run_ids
+
+
+FOLLOW_UP_STEPS: Final = 18
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+@pytest.mark.parametrize("session", ["open", "archived"])
+async def test_trouble_at_every_step_of_a_follow_up(runner: Bench, trouble: Trouble, session: str) -> None:
+    def first(n: int) -> Dispatch:
+        return dispatch_of(n, scenario='scenario=happy say="One."', limits=limits(budget_cents=40))
+
+    def second(n: int) -> Dispatch:
+        words = 'scenario=happy say="Two."'
+        return dispatch_of(n, n=1, follow_up=True, scenario=words, limits=limits(budget_cents=40))
+
+    earlier = await runner.take(*(first(1000 + n) for n in range(1, FOLLOW_UP_STEPS + 1)))
+    await runner.finish(earlier)
+    before = [await runner.row(run_id) for run_id in earlier]
+    if session == "archived":
+        for row in before:
+            await runner.world.service.archive_session(row["session_id"])
+    run_ids = await numbered(runner, FOLLOW_UP_STEPS, second, trouble=trouble)
+    for run_id, old in zip(run_ids, before, strict=True):
+        row = await runner.row(run_id)
+        assert row["status"] == "succeeded", row["error"]
+        assert row["final_text"] == "Two."
+        assert runner.messages(f"Run: {run_id}\n") == [row["session_id"]]
+        assert (row["session_id"] == old["session_id"]) is (session == "open")
+        assert len(runner.comments(int(run_id.split("_")[1]))) == 2
+        mine = [
+            one.id for one in runner.agents if one.metadata[RUN_KEY] == run_id and one.archived_at is None
+        ]
+        assert mine == ([] if session == "open" else [row["session_id"]])
+
+
+@pytest.mark.parametrize("trouble", list(Trouble))
+async def test_trouble_at_every_step_of_a_run_that_takes_too_long(runner: Bench, trouble: Trouble) -> None:
+    def slow(n: int) -> Dispatch:
+        return dispatch_of(n, scenario="scenario=silent", limits=limits(timeout_seconds=0.3))
+
+    for run_id in await numbered(runner, 18, slow, trouble=trouble):
+        row = await runner.row(run_id)
+        assert row["status"] == "timed_out", row["error"]
+        assert runner.messages(f"Run: {run_id}\n") == [row["session_id"]]
+        assert runner.agents.sessions[row["session_id"]].status == "idle"
+        (comment,) = runner.comments(int(run_id.split("_")[1]))
+        assert "ran out of time" in comment

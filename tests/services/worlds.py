@@ -78,7 +78,7 @@ class Collector:
 async def until(done: Callable[[], object], *, seconds: float = 30) -> None:
     """Wait until `done()` is true. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
-        while not done():  # noqa: ASYNC110 - what is waited for is often another process's
+        while not done():
             await asyncio.sleep(0.01)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from storage import tables
 from storage.states import RESULT_TERMINAL, RUN_ACTIVE, RUN_MOVES, RUN_TERMINAL, MoveError, check_move
-from storage.tables import ACTIVE_RUN, ResultStatus, RunRow, RunStatus
+from storage.tables import ACTIVE_RUN, LetterStatus, ResultStatus, RunRow, RunStatus
 
 ENDS = {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CANCELLED}
 
@@ -33,7 +33,7 @@ def explained(status: type[StrEnum]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("status", [RunStatus, ResultStatus])
+@pytest.mark.parametrize("status", [RunStatus, ResultStatus, LetterStatus])
 def test_every_status_is_explained(status: type[StrEnum]) -> None:
     texts = explained(status)
     assert set(texts) == {member.name for member in status}
