@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final, Literal
 
 import structlog
+from sqlalchemy import Connection
 
 from storage.database import Database, StorageUnavailableError
 from storage.rates import acquire
@@ -14,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 MAX_SLEEP: Final = 5.0
 """Seconds between looks at a full window: another runner's unused permits may come free earlier."""
+MAX_AT_ONCE: Final = 50
+"""Permits taken in one transaction. Each is used right away, so that the window's count is true."""
 
 Permit = Literal["creates", "reads"]
 
@@ -23,19 +27,60 @@ class Permits:
 
     def __init__(self, database: Database, *, creates_per_minute: int, reads_per_minute: int) -> None:
         self._database = database
-        self._limits: dict[Permit, int] = {"creates": creates_per_minute, "reads": reads_per_minute}
-        # Only the first in the queue asks the database, so that a thousand waiting runs do not hammer it.
-        self._queues: dict[Permit, asyncio.Lock] = {"creates": asyncio.Lock(), "reads": asyncio.Lock()}
+        self._queues = {
+            "creates": _Queue("creates", creates_per_minute),
+            "reads": _Queue("reads", reads_per_minute),
+        }
 
     async def take(self, permit: Permit) -> None:
         """Return when one call of this kind may be made. Waits out a database that is away."""
-        async with self._queues[permit]:
-            while True:
-                try:
-                    wait = await self._database.write(acquire, permit, limit=self._limits[permit])
-                except StorageUnavailableError as error:
-                    log.warning("no permit while the database is away", permit=permit, error=str(error))
-                    wait = 1.0
-                if wait <= 0:
-                    return
-                await asyncio.sleep(min(wait, MAX_SLEEP))
+        queue = self._queues[permit]
+        turn = asyncio.get_running_loop().create_future()
+        queue.turns.append(turn)
+        try:
+            # Whoever has the lock asks for all who wait: a thousand runs do not hammer the database, and a burst of
+            # them costs one transaction.
+            async with queue.asking:
+                while not turn.done():
+                    wait = await self._ask(queue)
+                    if not turn.done():
+                        await asyncio.sleep(min(wait, MAX_SLEEP))
+        finally:
+            turn.cancel()  # a queue does not wait for who has left
+
+    async def _ask(self, queue: _Queue) -> float:
+        """Take as many permits as wait for one, or as there are; return the seconds until there may be more."""
+        waiting = [turn for turn in queue.turns if not turn.done()]
+        try:
+            granted, wait = await self._database.write(_acquire_some, queue.name, queue.limit, len(waiting))
+        except StorageUnavailableError as error:
+            log.warning("no permit while the database is away", permit=queue.name, error=str(error))
+            return 1.0
+        for turn in waiting[:granted]:
+            if not turn.done():
+                turn.set_result(None)
+        while queue.turns and queue.turns[0].done():
+            queue.turns.popleft()
+        return wait
+
+
+class _Queue:
+    """Those who wait for one kind of permit."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self.name = name
+        self.limit = limit
+        self.asking = asyncio.Lock()
+        self.turns: deque[asyncio.Future[None]] = deque()
+
+
+def _acquire_some(connection: Connection, name: str, limit: int, wanted: int) -> tuple[int, float]:
+    """Take up to `wanted` permits. Return how many, and when none, the seconds to wait."""
+    count = max(1, min(wanted, MAX_AT_ONCE, limit))
+    while True:
+        wait = acquire(connection, name, limit=limit, count=count)
+        if wait <= 0:
+            return count, 0.0
+        if count == 1:
+            return 0, wait
+        count //= 2

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
 from sqlmodel import SQLModel
 
 from schemas.event import Event
@@ -22,8 +22,6 @@ from storage.tables import DeadLetterRow, DispatchRow, EventRow, OutboxRow, Resu
 
 SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds until a message is published again, by the number of times it was swept."""
-MAX_TEXT: Final = 20_000
-"""Characters of an event's text that stay when its payload is left out."""
 
 _BODIES: Final[dict[str, type[SQLModel]]] = {
     EVENTS.name: EventRow,
@@ -110,7 +108,12 @@ def sweep(connection: Connection, *, limit: int = 200) -> list[Message]:
 def make_all_due(connection: Connection) -> int:
     """The broker has forgotten everything (it restarted): everything unconsumed is published again. Return how many."""
     rows = table(OutboxRow)
-    return connection.execute(update(rows).values(due_at=db_now(), attempts=0)).rowcount
+    change = update(rows).values(due_at=db_now(), attempts=0)
+    if connection.dialect.name == "postgresql":
+        # Whoever holds a row is sweeping or settling it just now: waiting for it here would be a deadlock's half.
+        free = select(rows.c.topic, rows.c.ref).with_for_update(skip_locked=True)
+        change = change.where(tuple_(rows.c.topic, rows.c.ref).in_(free))
+    return connection.execute(change).rowcount
 
 
 def depth(connection: Connection) -> tuple[int, float]:

@@ -48,7 +48,7 @@ async def test_a_retried_letter_reaches_its_handler_with_its_bytes(world: World)
         await seen.got(1)
 
         async def settled() -> bool:
-            return (await letters(world))[0]["status"] == "retried"
+            return bool((await letters(world))[0]["status"] == "retried")
 
         await _until(settled)
         found = await records.read_all(world.bootstrap, EVENTS.name, count=2)

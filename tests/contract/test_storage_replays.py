@@ -57,7 +57,7 @@ async def test_what_cannot_be_replayed(database: Database) -> None:
         await ask(database)
     await database.write(record_routing, "evt_1", [])
     await ask(database)
-    with pytest.raises(NotReplayableError, match="replay 1 .* waits"):
+    with pytest.raises(NotReplayableError, match=r"replay 1 .* waits"):
         await ask(database)
     assert len(await rows_of(database, ReplayRow)) == 1
 

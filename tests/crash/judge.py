@@ -174,13 +174,15 @@ def _work(books: Books, world: World) -> list[str]:
 
 def _outputs(books: Books, world: World) -> list[str]:
     """The first run of each conversation left everything that its rule's scenario shows; later ones spoke."""
-    made = Counter(one.run for one in artefacts(world.state))
+    made: dict[str, list[str]] = {}
+    for one in artefacts(world.state):
+        made.setdefault(one.run, []).append(f"{one.source} {one.slot}")
     wrong = [f"{run}: nothing was posted" for run in books.runs.keys() - made.keys()]
     for run, (rule, conversation) in books.runs.items():
         wanted = sum(count for output, count in EXPECTED[rule].items() if output in MARKED)
         alone = sum(other == conversation for _, other in books.runs.values()) == 1
-        if alone and run in made and made[run] != wanted:
-            wrong.append(f"{run} of {rule}: {wanted} marked artefacts wanted, {made[run]} made")
+        if alone and run in made and len(made[run]) != wanted:
+            wrong.append(f"{run} of {rule}: {wanted} marked artefacts wanted, made were {made[run]}")
     return wrong
 
 

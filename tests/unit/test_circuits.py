@@ -29,7 +29,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.said: list[tuple[str, bool]] = []
-        self.circuits = Circuits(clock=self.clock, on_change=lambda name, is_open: self._heard(name, is_open))
+        self.circuits = Circuits(clock=self.clock, on_change=self._heard)
 
     def _heard(self, name: str, is_open: bool) -> None:  # noqa: FBT001 - the shape of the callback
         self.said.append((name, is_open))
