@@ -15,6 +15,7 @@ from storage.deliveries import Incoming, store_deliveries
 MAX_WAITING: Final = 5000
 """Deliveries in memory waiting for a commit. More are refused with 503, so that memory stays flat under a flood."""
 GROUP: Final = 256
+OVER: Final = "this process is ending"
 
 
 class Intake:
@@ -24,12 +25,15 @@ class Intake:
         self._database = database
         self._waiting: list[tuple[Incoming, asyncio.Future[set[str]]]] = []
         self._some = asyncio.Event()
+        self._over = False
 
     async def store(self, delivery: Incoming) -> set[str]:
         """Make a delivery durable and return the ids of its events that are new.
 
         Raises StorageUnavailableError when it could not be stored, or when too many wait already.
         """
+        if self._over:
+            raise StorageUnavailableError(OVER)
         if len(self._waiting) >= MAX_WAITING:
             msg = f"{MAX_WAITING} deliveries wait to be stored; the database is too slow for what comes in"
             raise StorageUnavailableError(msg)
@@ -39,14 +43,19 @@ class Intake:
         return await done
 
     async def run(self) -> None:
-        """Commit groups until cancelled."""
-        while True:
-            await self._some.wait()
-            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            if not self._waiting:
-                self._some.clear()
-            if group:
-                await self._commit(group)
+        """Commit groups until cancelled. Whoever waits then is told that nothing was stored."""
+        group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]] = ()
+        try:
+            while True:
+                await self._some.wait()
+                group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+                if not self._waiting:
+                    self._some.clear()
+                if group:
+                    await self._commit(group)
+        finally:
+            self._over = True
+            _fail([*group, *self._waiting], StorageUnavailableError(OVER))
 
     async def _commit(self, group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]]) -> None:
         try:

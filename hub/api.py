@@ -157,7 +157,7 @@ def _events(database: Database) -> APIRouter:
         """One event whole: what it says, each rule's verdict, and the runs and results that came of it."""
         return await database.read(api_views.event, event_id)
 
-    @routes.post("/events/{event_id}/replay", status_code=202, responses=_may(404, 409, 422))
+    @routes.post("/events/{event_id}/replay", status_code=202, responses=_may(400, 404, 409, 422))
     async def replay_event(event_id: Id, asked: ReplayRequest | None = None) -> ReplayView:
         """Ask the rules in force about an event once more. A rule that was dispatched for it before is left alone,
         unless `again` says otherwise: then a second session may do the same work."""
@@ -227,7 +227,7 @@ def _letters(database: Database) -> APIRouter:
         """Put the original bytes on the original topic again. If they die again, that is another dead letter."""
         return await database.write(letter_views.retry, letter_id)
 
-    @routes.post("/dead-letters/{letter_id:path}/drop", responses=_may(404, 409, 422))
+    @routes.post("/dead-letters/{letter_id:path}/drop", responses=_may(400, 404, 409, 422))
     async def drop_dead_letter(letter_id: Id, asked: DropRequest) -> LetterChange:
         """Give it up, with the reason. The bytes are kept."""
         return await database.write(letter_views.drop, letter_id, reason=asked.reason)

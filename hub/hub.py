@@ -59,6 +59,8 @@ log = structlog.get_logger(__name__)
 ROLES: Final = ("ingress", "router", "runner", "poster", "web")
 STOP_SECONDS: Final = 20.0
 IDENTIFY_AGAIN_SECONDS: Final = 300.0
+POST_SETTLE_SECONDS: Final = 5.0
+"""After a crash, before posts that were under way are looked for: the vendor may not be done with them yet."""
 HEARTBEAT_SHARE: Final = 4 / 15
 """Of a run's lease, between two renewals: three may fail before it runs out."""
 
@@ -142,7 +144,9 @@ async def running_hub(
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
-            await database.write(results.release_all, except_owner=parts.instance)
+            await database.write(
+                results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS
+            )
         stopping = asyncio.Event()
         address = listener.getsockname()
         hub = Hub(

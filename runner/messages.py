@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import orjson
@@ -89,8 +90,15 @@ def event_document(dispatch: Dispatch) -> str:
         **data,
         "payload": payload,
     }
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode()
+    text = _json(document)
     if len(text) > MAX_EVENT_CHARACTERS:
         document["payload"] = {"left_out": "the payload is too large to attach"}
-        text = orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode()
+        text = _json(document)
     return text
+
+
+def _json(document: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2, default=str).decode()
+    except TypeError:  # a number beyond 64 bits, which JSON allows and orjson does not
+        return json.dumps(document, indent=2, ensure_ascii=False, default=str)

@@ -53,6 +53,8 @@ class Reader:
         self._silence = timing.stream_silence
         self.open = asyncio.Event()
         """Set once a stream is open, or never will be: now the work may be sent."""
+        self.trouble = "no answer"
+        """Why the last stream did not open or broke off."""
 
     async def run(self) -> None:
         """Read until cancelled, or until the session is gone. Never raises: the inbox is told instead."""
@@ -87,6 +89,7 @@ class Reader:
                     self._silence = min(self._timing.max_stream_silence, self._silence * 2)
                 if isinstance(error, BusyError):
                     wait = error.retry_after
+                self.trouble = str(error)[:300] or type(error).__name__
                 log.info("a stream broke off", session=self._session_id, reason=type(error).__name__)
             spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreading load, not a secret
             await asyncio.sleep(max(delay * spread, min(wait or 0.0, self._timing.longest_wait)))

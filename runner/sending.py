@@ -69,14 +69,14 @@ class Sending:
         """Send the message and return its id."""
         run, timing = self._run, self._timing
         delay = timing.first_delay
-        last = "the stream did not open"
+        last = "not tried"
         for _ in range(timing.tries):
             try:
                 async with asyncio.timeout(timing.open_stream):
                     # Open the stream first, then send: what happens in between would be seen by nobody.
                     await run.unless_stopped(reader.open.wait())
             except TimeoutError:
-                break
+                raise BusyError(f"the stream did not open: {reader.trouble}") from None
             wait = delay
             try:
                 return await self._send_once()

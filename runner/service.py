@@ -33,9 +33,13 @@ RUNNING: Final = ("running", "rescheduling")
 class Service:
     """One client for all runs of a process. Every method raises ServiceError."""
 
-    def __init__(self, client: AsyncAnthropic, permits: Permits) -> None:
+    def __init__(
+        self, client: AsyncAnthropic, permits: Permits, *, call_seconds: float = CALL_SECONDS
+    ) -> None:
         self._client = client
         self._permits = permits
+        self._call_seconds = call_seconds
+        """For one whole call. A stream is bounded only until it is open."""
 
     async def allow(self, permit: Permit) -> None:
         """Wait until one call of this kind is within the limits. Every method but `create_session` does so itself."""
@@ -213,7 +217,7 @@ class Service:
             # A field of the configuration that this SDK does not know.
             raise RefusedError(f"{what}: {error}"[:300], status=httpx2.codes.BAD_REQUEST) from None
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 answer = await awaitable
         except (anthropic.APIError, httpx2.HTTPError, TimeoutError, ValueError) as error:
             raise sort_error(what, error) from None

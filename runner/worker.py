@@ -101,7 +101,6 @@ class Worker:
                     for claim in claims:
                         self._start(tasks, claim)
                     if not claims:
-                        self._on_progress()
                         await self._bell.wait(self._timing.claim_poll)
                 await self._release_all()
                 for task in beside:
@@ -125,13 +124,16 @@ class Worker:
         if room <= 0:
             return []
         try:
-            return await self._world.database.write(
+            claims = await self._world.database.write(
                 runs.claim_runs, owner=self._owner, limit=room, lease=self._timing.lease
             )
         except StorageUnavailableError as error:
             log.warning("runs could not be claimed", error=str(error))
         except Exception:  # a row that this version cannot read must not stop the others' runs
             log.exception("claiming runs failed unexpectedly")
+        else:
+            self._on_progress()
+            return claims
         return []
 
     def _start(self, tasks: asyncio.TaskGroup, claim: Claim) -> None:
@@ -195,13 +197,13 @@ class Worker:
                 await asyncio.sleep(1)
 
     async def _keep_leases(self) -> None:
-        self._on_progress()
         before = dict(self._running)
         if not before:
             return
         held = await self._world.database.write(
             runs.renew_leases, owner=self._owner, lease=self._timing.lease
         )
+        self._on_progress()
         for run_id, (execution, task) in before.items():
             now = self._running.get(run_id)
             if run_id not in held and now is not None and now[0] is execution:

@@ -243,13 +243,16 @@ def _finish(connection: Connection, claim: ResultClaim, *, status: ResultStatus,
     return changed == 1
 
 
-def release_all(connection: Connection, *, except_owner: str) -> int:
-    """Take every lease away from owners other than `except_owner`: only where one process owns the database."""
+def release_all(connection: Connection, *, except_owner: str, settle: float = 0.0) -> int:
+    """End every lease of owners other than `except_owner`: only where one process owns the database.
+
+    `settle`: seconds that the leases still last, because a vendor may be at work on a post of a process that died.
+    """
     rows = table(ResultRow)
+    until = read_clock(connection) + settle if settle else 0.0
+    taken = and_(rows.c.lease_owner.is_not(None), rows.c.lease_owner != except_owner)
     return connection.execute(
-        update(rows)
-        .where(and_(rows.c.lease_owner.is_not(None), rows.c.lease_owner != except_owner))
-        .values(lease_until=0.0)
+        update(rows).where(and_(taken, rows.c.lease_until > until)).values(lease_until=until)
     ).rowcount
 
 

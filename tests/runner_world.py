@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -275,7 +275,11 @@ class Bench:
 
     async def write(self, statement: Any) -> None:
         """Execute one statement."""
-        await self.database.write(lambda connection: connection.execute(statement) and None)
+
+        def execute(connection: Connection) -> None:
+            connection.execute(statement)
+
+        await self.database.write(execute)
 
     async def row(self, run_id: str) -> dict[str, Any]:
         """A run's row."""
@@ -335,31 +339,40 @@ def unwatched(run_id: str, awaiting: bool) -> None:  # noqa: FBT001 - the worker
     del run_id, awaiting
 
 
+def bench(template: Path, folder: Path, **options: Any) -> AbstractAsyncContextManager[Bench]:
+    """`bench_on` a copy in `folder` of `template`, a migrated SQLite file."""
+    path = folder / "hub.db"
+    shutil.copyfile(template, path)
+    return bench_on(f"sqlite:///{path}", **options)
+
+
 @asynccontextmanager
-async def bench(
-    template: Path,
-    folder: Path,
+async def bench_on(
+    url: str,
     *,
     timing: Timing = QUICK,
     posting: bool = True,
     creates: int = 100_000,
     reads: int = 100_000,
+    call_seconds: float = 10.0,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Bench]:
-    """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block.
-
-    `template`: a migrated SQLite file, of which a copy in `folder` is used.
-    """
-    path = folder / "hub.db"
-    shutil.copyfile(template, path)
+    """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block."""
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(serve(world=SandboxWorld(create_missing=True, pace=PACE)))
         sandbox.world.github.ensure_repo(REPOSITORY)
-        database = open_database(f"sqlite:///{path}")
+        database = open_database(url)
         stack.push_async_callback(database.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=10))
         world = await world_over(
-            stack, sandbox, database, timing=timing, creates=creates, reads=reads, agents=agents
+            stack,
+            sandbox,
+            database,
+            timing=timing,
+            creates=creates,
+            reads=reads,
+            call_seconds=call_seconds,
+            agents=agents,
         )
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
             made = Bench(inner, sandbox, database, world, tasks)
@@ -387,12 +400,17 @@ async def world_over(
     timing: Timing = QUICK,
     creates: int = 100_000,
     reads: int = 100_000,
+    call_seconds: float = 10.0,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> World:
     """What one runner process has: a client, permits, a catalogue of its own."""
     client = make_client(api_key="emu", base_url=sandbox.anthropic_url, max_connections=3000)
     stack.push_async_callback(client.close)
-    service = Service(client, Permits(database, creates_per_minute=creates, reads_per_minute=reads))
+    service = Service(
+        client,
+        Permits(database, creates_per_minute=creates, reads_per_minute=reads),
+        call_seconds=call_seconds,
+    )
     definitions = Definitions(
         agents=agents
         if agents is not None
@@ -408,11 +426,6 @@ async def world_over(
         can_report=lambda name: name == "acme-github",
         timing=timing,
     )
-
-
-def another(world: World, **changes: Any) -> World:
-    """The same world with something replaced, as another process has it."""
-    return replace(world, **changes)
 
 
 def limits(**fields: Any) -> Limits:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import signal
 import sys
 import time
@@ -133,9 +135,10 @@ def _next_steps(console: Console, running: Demo, standings: Sequence[Standing], 
     run = next((standing.run_id for standing in standings if standing.run_id), "RUN_ID")
     console.print()
     console.print("[bold]Where to look next[/bold]")
+    command = "triggerhub" if shutil.which("triggerhub") else os.path.relpath(sys.argv[0])
     database = f"TRIGGERHUB_DATABASE_URL=sqlite:///{running.folder}/hub.db"
-    console.print(f"  {database} triggerhub why {event}", highlight=False, soft_wrap=True)
-    console.print(f"  {database} triggerhub runs show {run}", highlight=False, soft_wrap=True)
+    console.print(f"  {database} {command} why {event}", highlight=False, soft_wrap=True)
+    console.print(f"  {database} {command} runs show {run}", highlight=False, soft_wrap=True)
     console.print(
         f"  the rules that ran: {running.folder}/triggerhub.yaml, the same as in examples/", highlight=False
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,7 +67,12 @@ async def _main(chosen: argparse.Namespace) -> int:
 async def _run(setup: SetUp, chosen: argparse.Namespace) -> Report:
     load = Load(chosen.seed, chosen.deliveries or chosen.kills * 10, matching=chosen.matching)
     harness = Harness(setup, load, kills=chosen.kills, say=_say)
-    return await harness.run(settle=chosen.settle)
+    report = await harness.run(settle=chosen.settle)
+    if report.violations:
+        kept = setup.folder.with_name(f"{setup.folder.name}-seed{chosen.seed}.kept")
+        await asyncio.to_thread(shutil.copytree, setup.folder, kept, dirs_exist_ok=True)
+        _say(f"the logs of every life are kept in {kept}")
+    return report
 
 
 def _say(line: str) -> None:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-
 from crash.judge import World, judge, read_books
 from crash.setups import Cluster, cluster
 from crash.webhooks import Webhook, github_comment, sentry_alert
 from services.kafka import Kafka
 from services.postgres import Postgres
+
 from storage.database import open_database
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres, pytest.mark.timeout(300)]

@@ -138,6 +138,15 @@ async def test_between_posting_and_keeping_the_receipt(
     await judged(setup, runs=1, made=made)
 
 
+async def test_while_the_vendor_is_slow_to_post(setup: Embedded) -> None:
+    # The vendor does it four seconds after it was asked, though the asker is long dead.
+    await setup.sandbox.fault("delay", service="github", method="POST", path="*/comments", seconds=4)
+    await send(setup, github_comment(31, 1, ASKED))
+    await until(lambda: struck(setup, "delay"))
+    await setup.kill("hub")
+    await judged(setup, runs=1, made=1)
+
+
 async def test_while_the_agent_waits_for_its_answers(setup: Embedded) -> None:
     await setup.sandbox.fault("rate_limit", service="sentry", method="POST", seconds=3)
     await send(setup, sentry_alert(1))

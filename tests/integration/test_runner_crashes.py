@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from runner_faults import Fuse, Trouble, fused
@@ -39,7 +39,7 @@ async def play(runner: Bench, fuses: Mapping[int, Fuse]) -> list[str]:
         definitions.agents
     )
     definitions.environments = {f"python-{n}": {} for n in fuses} | dict(definitions.environments)
-    own = {n: {"agent": f"fixer-{n}", "environment": f"python-{n}"} for n in fuses}
+    own: dict[int, dict[str, Any]] = {n: {"agent": f"fixer-{n}", "environment": f"python-{n}"} for n in fuses}
     dispatches = {n: dispatch_of(n, repository=MOUNT, grants=(PULL_REQUEST,), **own[n]) for n in fuses}
     return await attempt_all(runner, dispatches, fuses)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner_world import bench, dispatch_of
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from runner.permits import Permit, Permits
 from storage.database import Database
@@ -21,7 +21,11 @@ async def a_minute_passes(database: Database) -> None:
     """Every permit was taken 61 seconds earlier than it was."""
     rows = table(RateUse)
     moved = update(rows).where(rows.c.second > 0).values(second=rows.c.second - 61)
-    await database.write(lambda connection: connection.execute(moved) and None)
+
+    def execute(connection: Connection) -> None:
+        connection.execute(moved)
+
+    await database.write(execute)
 
 
 async def taken(database: Database, permit: Permit) -> int:
@@ -82,10 +86,11 @@ async def test_a_run_that_waits_for_its_create_holds_up_no_other(
         run_ids = await runner.take(
             *(dispatch_of(n, scenario="scenario=slow seconds=1") for n in range(1, 5))
         )
+        ended: list[str] = []
         async with asyncio.timeout(20):
-            while len(runner.agents.sessions) < 2:
+            while len(ended) < 2:
                 await asyncio.sleep(0.01)
-        ended = [run_id for run_id in run_ids if (await runner.row(run_id))["session_id"] is not None]
+                ended = [one for one in run_ids if (await runner.row(one))["session_id"] is not None]
         for run_id in ended:
             assert (await runner.ended(run_id))["status"] == "succeeded"
         rows = [await runner.row(run_id) for run_id in run_ids]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, 
 
 from runner.world import MountError
 from sandbox.faults import Mode
+from sandbox.managed_agents.subscribers import StreamFault
 
 CREATE = "/v1/sessions"
 SEND = "/v1/sessions/*/events"
@@ -173,6 +173,16 @@ async def test_an_answer_that_is_not_json_is_doubt_not_success(runner: Bench) ->
     await assert_one(runner)
 
 
+@pytest.mark.parametrize("path", [CREATE, SEND])
+async def test_a_call_that_is_never_answered_is_doubt(
+    sqlite_template: Path, tmp_path: Path, path: str
+) -> None:
+    async with bench(sqlite_template, tmp_path, call_seconds=0.5) as runner:
+        runner.worker()
+        fault(runner, "commit_then_hang", path)
+        await assert_one(runner)
+
+
 # Sending --------------------------------------------------------------------------------------------------------------
 
 
@@ -312,8 +322,6 @@ async def test_a_long_turn_gives_the_repository_a_fresh_token(sqlite_template: P
 
 
 async def test_usage_that_no_event_told_is_asked_for_once(runner: Bench) -> None:
-    from sandbox.managed_agents.subscribers import StreamFault
-
     runner.agents.faults.add(StreamFault(drop=["session.usage"], times=5))
     row = await assert_one(runner)
     assert row["cost_cents"] is not None
@@ -321,8 +329,6 @@ async def test_usage_that_no_event_told_is_asked_for_once(runner: Bench) -> None
 
 
 async def test_a_cost_that_nobody_can_tell_stays_unknown(runner: Bench) -> None:
-    from sandbox.managed_agents.subscribers import StreamFault
-
     runner.agents.faults.add(StreamFault(drop=["session.usage"], times=5))
     fault(runner, "status", "/v1/sessions/sesn_*", method="GET", status=500, skip=1, times=None)
     row = await runner.run(dispatch_of(scenario="scenario=happy"))
@@ -330,7 +336,7 @@ async def test_a_cost_that_nobody_can_tell_stays_unknown(runner: Bench) -> None:
     assert row["cost_cents"] is None
 
 
-async def test_what_the_last_comment_could_not_be_posted_for_is_said(runner: Bench) -> None:
+async def test_an_answer_that_cannot_be_posted_fails_the_run(runner: Bench) -> None:
     runner.outside.faults.ask(
         "status",
         service="github",
@@ -343,4 +349,3 @@ async def test_what_the_last_comment_could_not_be_posted_for_is_said(runner: Ben
     row = await runner.run(dispatch_of(scenario="scenario=happy"))
     assert row["status"] == "failed"
     assert "the answer could not be posted" in row["error"]
-    await asyncio.sleep(0)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import QUICK, Bench, bench, dispatch_of, grant, limits, unwatched, world_over
+from runner_world import (
+    MOUNT,
+    QUICK,
+    Bench,
+    bench,
+    bench_on,
+    dispatch_of,
+    grant,
+    limits,
+    unwatched,
+    world_over,
+)
 from sqlalchemy import update
 
 from runner.execution import RunExecution
 from sandbox.managed_agents.state import AgentsState
 from storage import runs
+from storage.database import Database
 from storage.rows import table
 from storage.tables import DispatchRow, RunRow, RunStatus
 
@@ -86,9 +98,6 @@ async def test_a_person_stops_a_running_run(runner: Bench) -> None:
 
 
 async def test_a_person_stops_a_run_whose_agent_waits_for_a_post(idle: Bench) -> None:
-    async def never(**_: Any) -> None:
-        await asyncio.sleep(3600)
-
     idle.outside.faults.ask("hang", service="github", method="POST", path="*", times=1)
     idle.worker()
     (run_id,) = await idle.take(dispatch_of(scenario="scenario=custom_tools", grants=(grant(),)))
@@ -207,6 +216,28 @@ async def test_two_hundred_runs_at_once_with_two_workers(idle: Bench) -> None:
     assert [v[-1]["id"] for v in idle.agents.agents.values() if v[-1]["archived_at"] is None] == [agent]
 
 
+async def test_two_processes_share_the_runs_on_either_database(
+    database_url: str, open_database_at: Callable[[str], Database]
+) -> None:
+    async with bench_on(database_url) as runner, AsyncExitStack() as stack:
+        other = await world_over(stack, runner.sandbox, open_database_at(database_url))
+        workers = [runner.worker("one", max_runs=3), runner.worker("two", world=other, max_runs=3)]
+        run_ids = await runner.take(
+            *(
+                dispatch_of(number, n=n, follow_up=n > 0, scenario="scenario=custom_tools", grants=(grant(),))
+                for n in range(2)
+                for number in range(1, 8)
+            )
+        )
+        for run_id in run_ids:
+            row = await runner.ended(run_id, seconds=60)
+            assert row["status"] == "succeeded", row["error"]
+        assert sorted(runner.messages()) == sorted([*runner.agents.sessions] * 2)
+        assert all(len(runner.comments(number)) == 2 for number in range(1, 8))
+        for worker in workers:
+            await worker.stop()
+
+
 # Leases ---------------------------------------------------------------------------------------------------------------
 
 
@@ -297,8 +328,6 @@ async def test_a_fault_of_ours_in_one_run_leaves_the_others_alone(
 
     async with bench(sqlite_template, tmp_path, timing=replace(QUICK, max_attempts=2)) as runner:
         runner.worker(world=replace(runner.world, repositories=Broken()))
-        from runner_world import MOUNT
-
         bad, good = await runner.take(
             dispatch_of(1, repository=MOUNT), dispatch_of(2, scenario="scenario=happy")
         )

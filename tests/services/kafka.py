@@ -206,6 +206,8 @@ class PackagedKafka(Kafka):
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that begins with a dash would be taken for an option of the tool.
+        cluster = cluster.replace("-", "A", 1) if cluster.startswith("-") else cluster
         users = [
             f"--add-scram={one}=[name={USER},password={PASSWORD}]"
             for one in ("SCRAM-SHA-256", "SCRAM-SHA-512")
