@@ -144,9 +144,7 @@ async def running_hub(
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
-            await database.write(
-                results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS
-            )
+            await database.write(results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS)
         stopping = asyncio.Event()
         address = listener.getsockname()
         hub = Hub(
