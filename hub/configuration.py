@@ -21,7 +21,7 @@ from router.engine import RuleSet
 from router.loading import load
 from schemas.config import Config
 
-VendorCheck = Callable[[str, Mapping[str, Any]], list[str]]
+VendorCheck = Callable[[str, Any], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ class Loaded:
 
 
 def load_configuration(
-    path: Path, *, check_agent: VendorCheck | None = None, check_environment: VendorCheck | None = None
+    path: Path,
+    *,
+    check_agent: VendorCheck | None = None,
+    check_environment: VendorCheck | None = None,
+    check_part: VendorCheck | None = None,
 ) -> Loaded:
     """Read `path`. Raises router.problems.ConfigError with every problem at once."""
     known = {found.source: found for found in all_connectors()}
@@ -43,6 +47,7 @@ def load_configuration(
         output_specs={source: found.outputs for source, found in known.items()},
         check_agent=check_agent,
         check_environment=check_environment,
+        check_part=check_part,
     )
     return Loaded(config, rules)
 

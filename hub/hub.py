@@ -41,7 +41,7 @@ from hub.repositories import ConnectedRepositories
 from hub.server import Pages, bind, serving
 from hub.settings import Settings
 from router.subscriber import Router, Rules
-from runner.catalogue import Catalogue, Definitions
+from runner.catalogue import Catalogue, Definitions, Pin
 from runner.permits import Permits
 from runner.service import Service, make_client
 from runner.timing import Timing
@@ -374,6 +374,11 @@ def definitions_of(config: Config) -> Definitions:
     """The vendor part of agents and environments."""
     return Definitions(
         agents={name: agent.vendor() for name, agent in config.agents.items()},
+        pins={
+            name: Pin(id=agent.id, version=agent.version)
+            for name, agent in config.agents.items()
+            if agent.id is not None or agent.version is not None
+        },
         environments={
             name: environment.model_dump(mode="json", exclude_unset=True)
             for name, environment in config.environments.items()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union, get_args, get_origin
 
+from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
 from anthropic.types.beta.agent_create_params import AgentCreateParams
 from anthropic.types.beta.environment_create_params import EnvironmentCreateParams
 from pydantic import TypeAdapter, ValidationError
@@ -30,13 +31,43 @@ _NAMES: Final[dict[type, str]] = {
 
 
 def check_agent(name: str, mapping: Mapping[str, Any]) -> list[str]:
-    """What the Managed Agents API would not take of `agents.<name>`, one sentence each. Empty: well."""
-    return _object({"name": name, **mapping}, AgentCreateParams, "", refused=HEADERS)
+    """What the Managed Agents API would not take of `agents.<name>`, one sentence each. Empty: well.
+
+    An agent that was made elsewhere has no definition to check.
+    """
+    if mapping.get("id") is not None:
+        return []
+    definition = {key: value for key, value in mapping.items() if key != "version"}
+    if mapping.get("version") is not None:
+        definition.setdefault("model", "")
+    return _object({"name": name, **definition}, AgentCreateParams, "", refused=HEADERS)
 
 
 def check_environment(name: str, mapping: Mapping[str, Any]) -> list[str]:
     """The same for `environments.<name>`."""
     return _object({"name": name, **mapping}, EnvironmentCreateParams, "", refused=HEADERS)
+
+
+def check_part(part: str, value: Any) -> list[str]:
+    """The same for another part of the configuration, by the name of its field."""
+    if part == "agent_overrides":
+        return _part(value, BetaManagedAgentsAgentWithOverridesParams, given={"id", "type", "version"})
+    msg = f"nothing is known of a part {part!r}"
+    raise ValueError(msg)
+
+
+def _part(value: Any, wanted: Any, *, given: Iterable[str]) -> list[str]:
+    """A mapping of the SDK's of which `given` is added by triggerhub, and must not be written."""
+    if not isinstance(value, Mapping):
+        return [_mismatch("", "a mapping", value)]
+    fields, required = _shape(wanted)
+    known = sorted(fields.keys() - HEADERS - set(given))
+    found = [f"unknown field {quote(key)}; {hint(str(key), known)}" for key in value if key not in known]
+    found += [f"the field {key!r} is missing" for key in sorted(required - set(given)) if key not in value]
+    for key in known:
+        if key in value:
+            found += _check(value[key], fields[key], key)
+    return found
 
 
 def _check(value: Any, wanted: Any, path: str) -> list[str]:

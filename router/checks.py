@@ -5,17 +5,18 @@ Works on plain values, so that a mistake in one field never hides those in other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from router.definitions import check_tools
 from router.expressions import ExpressionError, compile_expression
 from router.grants import OutputPlan, OutputReader, OutputSpecs
 from router.problems import Location, hint, quote, unknown
 from router.rules import expand_kinds
-from router.shapes import Finding, validate
+from router.shapes import Finding, located, validate
 from schemas.config import SECRET_REFERENCE, is_glob
 from schemas.event import KINDS
 
@@ -100,8 +101,18 @@ def _redact(message: str, secrets: Iterable[object]) -> str:
 class RuleChecker:
     """Checks the rules of one configuration, one at a time."""
 
-    def __init__(self, names: Names, specs: OutputSpecs) -> None:
+    def __init__(
+        self,
+        names: Names,
+        specs: OutputSpecs,
+        *,
+        agents: Mapping[str, Any],
+        check_part: Callable[[str, Any], list[str]] | None = None,
+    ) -> None:
         self._names = names
+        self._agents = agents
+        """As written, by name."""
+        self._check_part = check_part
         self._outputs = OutputReader(connections=names.connections, specs=specs)
         self._configured = sorted({source for source in names.connections.values() if source is not None})
 
@@ -109,7 +120,7 @@ class RuleChecker:
         """Findings about one rule as written, and its outputs."""
         match = raw.get("match")
         match = match if isinstance(match, dict) else {}
-        findings = [*self._references(raw), *self._match(match)]
+        findings = [*self._references(raw), *self._match(match), *self._overrides(raw)]
         origins = self.origins(match)
         plan = self._outputs.read(raw.get("outputs"), origins=origins)
         return findings + plan.findings, plan
@@ -146,6 +157,20 @@ class RuleChecker:
                 yield Finding(
                     ("repository", "connection"), unknown("connection", connection, names.connections)
                 )
+
+    def _overrides(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """What replaces parts of the agent must fit what is left of it."""
+        overrides, agent = raw.get("agent_overrides"), self._agents.get(str(raw.get("agent")))
+        if not isinstance(overrides, dict) or not overrides:
+            return
+        if self._check_part is not None:
+            for message in self._check_part("agent_overrides", overrides):
+                found = located(message, overrides)
+                yield Finding(("agent_overrides", *found.location), found.message)
+        known = isinstance(agent, dict) and agent.get("id") is None and agent.get("version") is None
+        if isinstance(agent, dict) and known and not list(check_tools(agent)):  # else it is told at the agent
+            for found in check_tools({**agent, **overrides}):
+                yield Finding(("agent_overrides", *found.location), found.message)
 
     def _match(self, match: Mapping[str, Any]) -> Iterator[Finding]:
         yield from self._match_source(match)

@@ -14,17 +14,18 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from router.checks import Names, RuleChecker, check_connection
+from router.definitions import check_agent_rules, check_environment_rules
 from router.documents import MAX_BYTES, Document, Entry, Node, read
 from router.engine import RuleSet
 from router.grants import OutputPlan, OutputSpecs, compose
 from router.problems import ConfigError, Location, Problem, hint, path_of, quote
 from router.rules import CompiledRule, compile_rule
-from router.shapes import Finding, validate
+from router.shapes import Finding, located, validate
 from schemas.config import SECTIONS, Agent, Config, Environment, Rule, check_name
 
-Checker = Callable[[str, Mapping[str, Any]], list[str]]
-"""Checks the vendor's part of an agent or environment: (name, mapping) to messages. Injected, because the
-vendor's types take seconds to import."""
+Checker = Callable[[str, Any], list[str]]
+"""Checks the vendor's part of something: (name, value) to messages. Injected, because the vendor's types take
+seconds to import."""
 
 FIELDS: Final = ("version", *SECTIONS, "rules")
 SUFFIXES: Final = (".yaml", ".yml")
@@ -47,6 +48,7 @@ def load(
     output_specs: OutputSpecs,
     check_agent: Checker | None = None,
     check_environment: Checker | None = None,
+    check_part: Checker | None = None,
 ) -> tuple[Config, RuleSet]:
     """Read a file, or all `*.yaml` and `*.yml` of a folder, merged. Raises ConfigError with every problem.
 
@@ -58,6 +60,7 @@ def load(
         output_specs=output_specs,
         check_agent=check_agent,
         check_environment=check_environment,
+        check_part=check_part,
     )
 
 
@@ -68,10 +71,11 @@ def load_documents(
     output_specs: OutputSpecs,
     check_agent: Checker | None = None,
     check_environment: Checker | None = None,
+    check_part: Checker | None = None,
 ) -> tuple[Config, RuleSet]:
     """The same for contents already read: (name for messages, bytes) of each file. Raises ConfigError."""
     documents = [read(data, file=name) for name, data in files]
-    loader = _Loader(documents, connection_models, output_specs)
+    loader = _Loader(documents, connection_models, output_specs, check_part)
     return loader.run(check_agent, check_environment)
 
 
@@ -104,7 +108,9 @@ class _Loader:
         documents: Sequence[Document],
         connection_models: Mapping[str, type[BaseModel]],
         output_specs: OutputSpecs,
+        check_part: Checker | None,
     ) -> None:
+        self._check_part = check_part
         self._documents = documents
         self._models = connection_models
         self._specs = output_specs
@@ -120,6 +126,7 @@ class _Loader:
             self._report(item, check_connection(item.raw, self._models))
         environments = self._models_of("environments", Environment, check_environment)
         agents = self._models_of("agents", Agent, check_agent)
+        self._check_definitions()
         names = self._names()
         for item in self._sections["agents"].values():
             named = item.raw.get("environment") if isinstance(item.raw, dict) else None
@@ -224,8 +231,18 @@ class _Loader:
             found[name] = instance
             if check is not None:
                 vendor = {key: value for key, value in item.raw.items() if key != "environment"}
-                self._report(item, [Finding((), message) for message in check(name, vendor)])
+                self._report(item, [located(message, item.raw) for message in check(name, vendor)])
         return found
+
+    def _check_definitions(self) -> None:
+        """Rules that span fields of agents and environments."""
+        for item in self._sections["environments"].values():
+            if isinstance(item.raw, dict):
+                self._report(item, check_environment_rules(item.raw))
+        agents = {name: item.raw for name, item in self._sections["agents"].items()}
+        for name, item in self._sections["agents"].items():
+            if isinstance(item.raw, dict):
+                self._report(item, check_agent_rules(name, item.raw, agents))
 
     def _names(self) -> Names:
         def text(item: _Item, field: str) -> str | None:
@@ -244,7 +261,8 @@ class _Loader:
 
     def _compile(self, names: Names) -> list[CompiledRule]:
         """Check every rule; those without an error are ready for matching."""
-        checker = RuleChecker(names, self._specs)
+        agents = {name: item.raw for name, item in self._sections["agents"].items()}
+        checker = RuleChecker(names, self._specs, agents=agents, check_part=self._check_part)
         connections = frozenset(names.connections)
         first: dict[str, _Item] = {}
         compiled: list[CompiledRule] = []

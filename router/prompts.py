@@ -45,6 +45,7 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         rule=rule.name,
         team=written.team,
         agent=written.agent,
+        agent_overrides=written.agent_overrides,
         environment=rule.environment,
         conversation=conversation,
         follow_up=follow_up,

@@ -15,6 +15,8 @@ from router.problems import Location, hint, quote
 
 Model = TypeVar("Model", bound=BaseModel)
 _QUOTED: Final = re.compile(r"'([^']*)'")
+_PATH: Final = re.compile(r"\w+(?:\.[\w-]+|\[\d+\])*")
+_STEP: Final = re.compile(r"([\w-]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,16 @@ def validate(
         if message not in said:
             said.append(message)
     return None, [Finding(location, ", or ".join(said)) for location, said in messages.items()]
+
+
+def located(message: str, value: object) -> Finding:
+    """The finding of a message that may begin with a path into `value`: `tools[0].type: …`."""
+    path, colon, rest = message.partition(": ")
+    if colon and _PATH.fullmatch(path):
+        steps = tuple(int(index) if index else name for name, index in _STEP.findall(path))
+        if _inside(value, steps[0]) is not None:
+            return Finding(steps, rest)
+    return Finding((), message)
 
 
 def _location(detail: ErrorDetails, value: object) -> Location:

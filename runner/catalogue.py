@@ -16,6 +16,7 @@ import structlog
 
 from runner.errors import RefusedError, ServiceError, UncertainError
 from runner.service import Service
+from schemas import roster
 from storage import remote_objects
 from storage.database import Database
 from storage.remote_objects import Remote
@@ -37,11 +38,21 @@ _CLEARABLE: Final[dict[str, Any]] = {
 Kind = Literal["agent", "environment"]
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """An agent that is used as it stands at the service. Without an id it is one that we made under its name."""
+
+    id: str | None
+    version: int | None
+
+
 @dataclass(slots=True)
 class Definitions:
     """The vendor part of the configuration: create parameters by name."""
 
     agents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Agents whose definition here is not written to the service. Each is among `agents` too."""
     environments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -66,12 +77,22 @@ class Catalogue:
         """Replaced whole when the configuration is loaded again."""
         self._settle = settle
         self._locks: dict[tuple[Kind, str], asyncio.Lock] = {}
+        self._tools: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        """Of agents that are used as they stand, by id and version."""
         self._held: dict[tuple[Kind, str], Remote] = {}
         """What this process last used: agents' versions never change, so it stays true until the service objects."""
 
     async def agent(self, name: str) -> Remote:
         """The agent's id and the version that matches the definition. Raises ServiceError, UnknownDefinitionError."""
-        return await self._ensure("agent", name)
+        pin = self.definitions.pins.get(name)
+        return await self._ensure("agent", name) if pin is None else await self._pinned(name, pin)
+
+    async def tools(self, name: str) -> list[dict[str, Any]]:
+        """The tools of the agent that `agent` gives, as parameters. Raises ServiceError, UnknownDefinitionError."""
+        if name not in self.definitions.pins:
+            return list(self.definition("agent", name).get("tools") or ())
+        remote = await self.agent(name)
+        return list(self._tools[remote.remote_id, remote.version or 1])
 
     async def environment(self, name: str) -> Remote:
         """The environment's id. Raises ServiceError, UnknownDefinitionError."""
@@ -91,10 +112,11 @@ class Catalogue:
         True where one was: the next `agent` or `environment` makes it anew. Called when a create was refused.
         """
         gone = False
-        for kind, name in (("agent", agent), ("environment", environment)):
-            key: tuple[Kind, str] = ("agent" if kind == "agent" else "environment", name)
+        keys: list[tuple[Kind, str]] = [("agent", one) for one in self._with_callable(agent)]
+        for key in (*keys, ("environment", environment)):
+            kind, name = key
             remote = self._held.get(key)
-            if remote is not None and not await self._exists(key[0], remote):
+            if remote is not None and not await self._exists(kind, remote):
                 log.warning("it is gone at the service and is made anew", kind=kind, name=name)
                 self._held.pop(key, None)
                 await self._database.write(
@@ -111,8 +133,55 @@ class Catalogue:
             return not error.gone
         return getattr(found, "archived_at", None) is None
 
+    def _with_callable(self, agent: str) -> list[str]:
+        """The agent and every agent of the configuration that it calls, those called first."""
+        found: list[str] = []
+        definition = self.definitions.agents.get(agent, {})
+        for called in roster.callable_names(definition.get("multiagent"), self.definitions.agents.keys()):
+            found += [name for name in self._with_callable(called) if name not in found]
+        return [*found, agent]
+
+    async def _pinned(self, name: str, pin: Pin) -> Remote:
+        """An agent as it stands. One without a version is looked at each time: it may have a newer one by now."""
+        identifier = pin.id
+        if identifier is None:
+            ours = await self._find_agent(name, None)
+            if ours is None:
+                msg = f"the agent {name!r} has a version and no id, and triggerhub never made it: remove the version"
+                raise UnknownDefinitionError(msg)
+            identifier = str(ours.id)
+        if pin.version is not None and (identifier, pin.version) in self._tools:
+            return Remote(content_hash="", remote_id=identifier, version=pin.version)
+        try:
+            found = await self._service.retrieve_agent(identifier, version=pin.version)
+        except RefusedError as error:
+            if not error.gone:
+                raise
+            wanted = identifier if pin.version is None else f"{identifier} version {pin.version}"
+            msg = f"the agent {name!r} ({wanted}) is not in this workspace: correct its id or version"
+            raise UnknownDefinitionError(msg) from None
+        tools = [
+            tool.model_dump(mode="json", exclude_none=True) for tool in getattr(found, "tools", None) or []
+        ]
+        self._tools[identifier, int(found.version)] = tools
+        return Remote(content_hash="", remote_id=identifier, version=int(found.version))
+
+    async def _bound(self, name: str) -> Mapping[str, Any]:
+        """The definition with the agents that it calls as ids and versions. They are made or updated first."""
+        definition = self.definition("agent", name)
+        multiagent = definition.get("multiagent")
+        ids: dict[str, tuple[str, int | None]] = {}
+        for called in roster.callable_names(multiagent, self.definitions.agents.keys()):
+            remote = await self.agent(called)
+            ids[called] = remote.remote_id, remote.version
+        return (
+            {**definition, "multiagent": roster.with_ids(multiagent, ids)}
+            if ids and multiagent
+            else definition
+        )
+
     async def _ensure(self, kind: Kind, name: str) -> Remote:
-        definition = self.definition(kind, name)
+        definition = await self._bound(name) if kind == "agent" else self.definition(kind, name)
         digest = content_hash(definition)
         key = (kind, name)
         async with self._locks.setdefault(key, asyncio.Lock()):

@@ -110,11 +110,13 @@ async def _archive_quietly(world: World, session_id: str) -> None:
 async def session_params(world: World, claim: Claim, *, agent: str, version: int) -> dict[str, Any]:
     """Create parameters: a pinned agent with the rule's outputs as tools, metadata that joins it to the run, no work."""
     dispatch = claim.dispatch
-    definition = world.catalogue.definition("agent", dispatch.agent)
     pinned: dict[str, Any] = {"type": "agent", "id": agent, "version": version}
+    overrides = dict(dispatch.agent_overrides)
     if dispatch.grants:
-        tools = [*definition.get("tools", []), *(custom_tool(grant) for grant in dispatch.grants)]
-        pinned = {**pinned, "type": "agent_with_overrides", "tools": tools}
+        own = overrides.get("tools") if "tools" in overrides else await world.catalogue.tools(dispatch.agent)
+        overrides["tools"] = [*(own or ()), *(custom_tool(grant) for grant in dispatch.grants)]
+    if overrides:
+        pinned = {**pinned, "type": "agent_with_overrides", **overrides}
     params: dict[str, Any] = {
         "agent": pinned,
         "title": title_of(dispatch),

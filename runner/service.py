@@ -58,10 +58,13 @@ class Service:
             "update an agent", lambda: self._client.beta.agents.update(agent_id, **params)
         )
 
-    async def retrieve_agent(self, agent_id: str) -> Any:
-        """The agent's newest version."""
+    async def retrieve_agent(self, agent_id: str, *, version: int | None = None) -> Any:
+        """That version of the agent, or the newest."""
         await self.allow("reads")
-        return await self._call("read an agent", lambda: self._client.beta.agents.retrieve(agent_id))
+        chosen: dict[str, Any] = {} if version is None else {"version": version}
+        return await self._call(
+            "read an agent", lambda: self._client.beta.agents.retrieve(agent_id, **chosen)
+        )
 
     async def archive_agent(self, agent_id: str) -> None:
         """Archive an agent, for good."""

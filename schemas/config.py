@@ -154,9 +154,18 @@ class Environment(_Strict):
 
 
 class Agent(_Strict):
-    """Who does the work: `agents.<name>`. All but `environment` is the Managed Agents agent configuration."""
+    """Who does the work: `agents.<name>`. All but `environment`, `id` and `version` is the Managed Agents agent
+    configuration. An agent with an `id` was made elsewhere: it is used and never changed."""
 
-    model: Annotated[str, Field(min_length=1)] | dict[str, Any]
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [name]} for name in ("model", "id", "version")]}
+    )
+
+    id: Annotated[str, StringConstraints(pattern=r"^agent_\S+$", max_length=200)] | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Sessions use this version. Without `id`: one that triggerhub made under this name; while it stands here, the
+    definition is not written to the service."""
+    model: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = None
     system: str | None = None
     environment: str | None = None
     """Name in `environments`; a rule may name another."""
@@ -170,7 +179,7 @@ class Agent(_Strict):
 
     def vendor(self) -> dict[str, Any]:
         """What was written of the part that the Managed Agents API takes (without `name`), as JSON values."""
-        return self.model_dump(mode="json", exclude_unset=True, exclude={"environment"})
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"environment", "id", "version"})
 
 
 class Match(_Strict):
@@ -276,6 +285,8 @@ class Rule(_Strict):
     agent: Text
     environment: Text | None = None
     """Replaces the agent's own environment."""
+    agent_overrides: dict[str, Any] = Field(default_factory=dict)
+    """Replaces parts of the agent (`model`, `system`, `tools`, `mcp_servers`, `skills`) in this rule's sessions."""
     repository: RuleRepository | None = None
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
     """The instructions. Plain text: nothing of an event is ever spliced in."""

@@ -62,6 +62,8 @@ class Dispatch(BaseModel):
     rule: str
     team: str | None = None
     agent: str
+    agent_overrides: dict[str, Any] = Field(default_factory=dict)
+    """Replaces parts of the agent in this session: the rule's own, as the service takes them."""
     environment: str
     conversation: str
     """Kafka key. One conversation = one session, one run at a time."""

@@ -52,9 +52,11 @@ def load_config(path: Path, *, vendor: bool, code: int = 1) -> Loaded:
     try:
         if not vendor:
             return load_configuration(path)
-        from hub.vendor_types import check_agent, check_environment  # noqa: PLC0415 - imports the SDK
+        from hub.vendor_types import check_agent, check_environment, check_part  # noqa: PLC0415 - imports the SDK
 
-        return load_configuration(path, check_agent=check_agent, check_environment=check_environment)
+        return load_configuration(
+            path, check_agent=check_agent, check_environment=check_environment, check_part=check_part
+        )
     except ConfigError as error:
         count = sum(problem.severity == "error" for problem in error.problems)
         if not path.exists():

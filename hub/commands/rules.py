@@ -38,11 +38,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def check(*, config: ConfigPath = DEFAULT_CONFIG, json: Json = False) -> None:
     """Validate the configuration. Lists every problem with file and line; exit code 0 or 1."""
     from hub.configuration import load_configuration  # noqa: PLC0415 - --help must not pay for it
-    from hub.vendor_types import check_agent, check_environment  # noqa: PLC0415 - the same
+    from hub.vendor_types import check_agent, check_environment, check_part  # noqa: PLC0415 - the same
     from router.problems import ConfigError  # noqa: PLC0415 - the same
 
     try:
-        loaded = load_configuration(config, check_agent=check_agent, check_environment=check_environment)
+        loaded = load_configuration(
+            config, check_agent=check_agent, check_environment=check_environment, check_part=check_part
+        )
         problems: list[Problem] = list(loaded.rules.warnings)
     except ConfigError as error:
         loaded, problems = None, error.problems

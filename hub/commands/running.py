@@ -123,9 +123,11 @@ def _roles(given: str | None, known: tuple[str, ...]) -> frozenset[str]:
 
 def _load_again(path: Path) -> Loaded:
     from hub.configuration import load_configuration  # noqa: PLC0415 - --help must not pay for it
-    from hub.vendor_types import check_agent, check_environment  # noqa: PLC0415 - the same
+    from hub.vendor_types import check_agent, check_environment, check_part  # noqa: PLC0415 - the same
 
-    return load_configuration(path, check_agent=check_agent, check_environment=check_environment)
+    return load_configuration(
+        path, check_agent=check_agent, check_environment=check_environment, check_part=check_part
+    )
 
 
 def _banner(hub: Hub, settings: Settings, loaded: Loaded, roles: frozenset[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, world_over
+from runner_world import Bench, bench, dispatch_of, grant, world_over
 
-from runner.catalogue import NAME_KEY, Definitions
+from runner.catalogue import NAME_KEY, Definitions, Pin
 from sandbox.faults import Mode
 
 TOOLSET = {"type": "agent_toolset_20260401"}
@@ -135,3 +136,120 @@ async def test_agents_of_the_same_name_that_we_did_not_make_are_left_alone(runne
     ours = await runner.world.catalogue.agent("fixer")
     assert ours.remote_id != theirs.id
     assert {agent["metadata"].get(NAME_KEY) for agent in living(runner)} == {None, "fixer"}
+
+
+def call(*names: Any) -> dict[str, Any]:
+    return {"type": "multiagent_20261001", "subagents": {"type": "enabled", "predefined_agents": list(names)}}
+
+
+async def test_agents_that_are_called_are_made_first_and_named_by_id_and_version(runner: Bench) -> None:
+    tester: dict[str, Any] = {"model": "claude-haiku-5-5"}
+    lead = {"model": "claude-sonnet-5-5", "multiagent": call("tester", {"type": "self"})}
+    older = {"type": "coordinator", "agents": ["lead", {"type": "advisor", "model": "claude-opus-5-5"}]}
+
+    def defined() -> None:
+        runner.world.catalogue.definitions = Definitions(
+            agents={
+                "boss": {"model": "claude-opus-5-5", "multiagent": older},
+                "lead": lead,
+                "tester": tester,
+            },
+            environments={"python": {"config": {"type": "cloud"}}},
+        )
+
+    defined()
+    boss = await runner.world.catalogue.agent("boss")
+    made = {one["name"]: one for one in living(runner)}
+    assert list(made) == ["tester", "lead", "boss"], "whoever is called comes first"
+    of_lead = made["lead"]["multiagent"]["subagents"]["predefined_agents"]
+    assert of_lead[0] == {"type": "agent", "id": made["tester"]["id"], "version": 1}
+    assert of_lead[1]["id"] == made["lead"]["id"]
+    assert made["boss"]["multiagent"]["agents"][0] == {
+        "type": "agent",
+        "id": made["lead"]["id"],
+        "version": 1,
+    }
+    last = runner.outside.log.calls()[-1].n
+    assert await runner.world.catalogue.agent("boss") == boss
+    assert runner.outside.log.calls(since=last) == [], "unchanged, it costs no call"
+    tester["system"] = "Test it."
+    defined()
+    assert (await runner.world.catalogue.agent("boss")).version == 2
+    latest = {one["name"]: one for one in living(runner)}
+    assert {name: one["version"] for name, one in latest.items()} == {"tester": 2, "lead": 2, "boss": 2}
+    assert latest["lead"]["multiagent"]["subagents"]["predefined_agents"][0]["version"] == 2
+
+
+async def test_an_archived_subagent_is_made_anew_with_its_caller(runner: Bench) -> None:
+    runner.world.catalogue.definitions = Definitions(
+        agents={
+            "fixer": {"model": "claude-sonnet-5-5", "multiagent": call("tester")},
+            "tester": {"model": "claude-haiku-5-5"},
+        },
+        environments={"python": {"config": {"type": "cloud"}}},
+    )
+    runner.worker()
+    first = await runner.run(dispatch_of(1, scenario="scenario=happy"))
+    assert first["status"] == "succeeded", first["error"]
+    catalogue = runner.world.catalogue
+    before = await catalogue.agent("tester")
+    await runner.world.service.archive_agent(before.remote_id)
+    assert await catalogue.forget_what_is_gone(agent="fixer", environment="python")
+    assert (await catalogue.agent("fixer")).version == 2
+    assert (await catalogue.agent("tester")).remote_id != before.remote_id
+
+
+async def test_an_agent_made_elsewhere_is_used_as_it_stands(runner: Bench) -> None:
+    theirs = await runner.world.service.create_agent(
+        {
+            "name": "theirs",
+            "model": "claude-opus-5-5",
+            "tools": [{**TOOLSET, "configs": [{"name": "bash", "enabled": False}]}],
+        }
+    )
+    await runner.world.service.update_agent(theirs.id, {"system": "Newer."})
+    pins = {"fixer": Pin(id=theirs.id, version=1), "newest": Pin(id=theirs.id, version=None)}
+    runner.world.catalogue.definitions = Definitions(
+        agents={"fixer": {}, "newest": {}}, pins=pins, environments={"python": {"config": {"type": "cloud"}}}
+    )
+    runner.worker()
+    asked = dispatch_of(
+        1, scenario="scenario=happy", grants=(grant(),), agent_overrides={"system": "Antworte auf Deutsch."}
+    )
+    pinned = await runner.run(asked)
+    newest = await runner.run(dispatch_of(2, scenario="scenario=happy", agent="newest"))
+    assert (pinned["status"], pinned["agent_version"]) == ("succeeded", 1), pinned["error"]
+    assert (newest["status"], newest["agent_version"]) == ("succeeded", 2), newest["error"]
+    agent = runner.agents.sessions[pinned["session_id"]].agent
+    assert (agent["id"], agent["version"], agent["system"]) == (theirs.id, 1, "Antworte auf Deutsch.")
+    assert [tool.get("name", tool["type"]) for tool in agent["tools"]] == [TOOLSET["type"], "comment"]
+    assert agent["tools"][0]["configs"][0]["enabled"] is False, "its own tools were kept as they are"
+    assert len(runner.agents.agents) == 1, "nothing was made"
+    assert len(runner.agents.agents[theirs.id]) == 2, "nothing was changed"
+
+
+async def test_a_pinned_version_is_the_way_back(runner: Bench) -> None:
+    define(runner, {"system": "First."})
+    first = await runner.world.catalogue.agent("fixer")
+    define(runner, {"system": "Second."})
+    assert (await runner.world.catalogue.agent("fixer")).version == 2
+    define(runner, {"system": "Third."})
+    definitions = runner.world.catalogue.definitions
+    runner.world.catalogue.definitions = replace(definitions, pins={"fixer": Pin(id=None, version=1)})
+    back = await runner.world.catalogue.agent("fixer")
+    assert (back.remote_id, back.version) == (first.remote_id, 1)
+    (agent,) = living(runner)
+    assert agent["version"] == 2, "the third definition was not written"
+    runner.world.catalogue.definitions = definitions
+    assert (await runner.world.catalogue.agent("fixer")).version == 3
+
+
+@pytest.mark.parametrize("pin", [Pin(id="agent_gone", version=None), Pin(id=None, version=9)])
+async def test_a_pin_to_nothing_fails_the_run_with_its_name(runner: Bench, pin: Pin) -> None:
+    runner.world.catalogue.definitions = Definitions(
+        agents={"fixer": {}}, pins={"fixer": pin}, environments={"python": {"config": {"type": "cloud"}}}
+    )
+    runner.worker()
+    row = await runner.run(dispatch_of(scenario="scenario=happy"))
+    assert row["status"] == "failed"
+    assert "the agent 'fixer'" in row["error"]

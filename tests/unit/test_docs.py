@@ -15,7 +15,7 @@ from pages import ROOT, Block, anchors, blocks, every_block, links, pages, prose
 
 from connectors.registry import all_connectors
 from hub.cli import app
-from hub.vendor_types import check_agent, check_environment
+from hub.vendor_types import check_agent, check_environment, check_part
 from router.expressions import compile_expression
 from router.loading import load_documents
 from router.problems import ConfigError
@@ -35,6 +35,7 @@ def load(block: Block) -> Any:
         output_specs=OUTPUTS,
         check_agent=check_agent,
         check_environment=check_environment,
+        check_part=check_part,
     )
 
 
