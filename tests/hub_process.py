@@ -1,14 +1,17 @@
 """Hub and sandbox as processes of their own, which tests start, kill and start again on the same address.
 
 Run as a script, this file *is* the hub's process: `running_hub` as `triggerhub up` runs it, plus switches that put a
-forgetful part in place (`--without`) and a limit on file sizes (`--file-limit`, a full disk). No test runs here.
+forgetful part in place (`--without`) and a limit on file sizes (`--file-limit`, a full disk); or, with `--nursery`, the
+process from which the hubs of one set-up are forked. No test runs here.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
 import re
 import resource
@@ -23,7 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from services.children import end, free_ports, spawn
+from nursery import Life, Nursery, serve
+from services.children import free_ports, own_folder, spawn
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_SECONDS: Final = 60.0
@@ -57,9 +61,9 @@ class Process:
         self.port = free_ports(1)[0]
         self.folder = folder
         self.lives = 0
-        self._command = [sys.executable, *command, "--port", str(self.port)]
-        self._environment = {**_inherited(), **environment}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._command = [*command, "--port", str(self.port)]
+        self._environment = {**inherited(), **environment}
+        self._process: subprocess.Popen[bytes] | Life | None = None
 
     @property
     def url(self) -> str:
@@ -81,10 +85,11 @@ class Process:
     def start(self, *further: str) -> None:
         """Begin a life; returns at once."""
         self.lives += 1
-        self._process = spawn(["env", "-i", *self._variables(), *self._command, *further], log=self.log)
+        self._process = self._begin([*self._command, *further])
 
-    def _variables(self) -> list[str]:
-        return [f"{name}={value}" for name, value in self._environment.items()]
+    def _begin(self, command: Sequence[str]) -> subprocess.Popen[bytes] | Life:
+        variables = [f"{name}={value}" for name, value in self._environment.items()]
+        return spawn(["env", "-i", *variables, sys.executable, *command], log=self.log)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -92,12 +97,16 @@ class Process:
             self._process.kill()
             self._process.wait()
 
-    def stop(self) -> int:
-        """SIGTERM, and wait. Returns the exit code."""
+    def stop(self, *, seconds: float = 30) -> int:
+        """SIGTERM, and wait; SIGKILL after so long. Returns the exit code."""
         if self._process is None:
             return 0
-        end(self._process, seconds=30)
-        return self._process.returncode
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except (subprocess.TimeoutExpired, TimeoutError):
+            self.kill()
+            return self._process.wait()
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -137,7 +146,7 @@ class HubProcess(Process):
         quick: bool = True,
         name: str = "",
     ) -> None:
-        command = [str(Path(__file__).resolve()), "--config", str(config)]
+        command = ["--config", str(config)]
         command += ["--roles", roles] if roles else []
         command += ["--quick"] if quick else []
         for switch in without:
@@ -145,9 +154,12 @@ class HubProcess(Process):
         super().__init__(
             name or roles or "hub",
             command,
-            environment={"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **environment},
+            environment=environment,
             folder=folder,
         )
+
+    def _begin(self, command: Sequence[str]) -> Life:
+        return hub_nursery().begin(command, environment=self._environment, log=self.log)
 
     @property
     def started(self) -> bool:
@@ -231,15 +243,32 @@ def hub_environment(
     }
 
 
-def _inherited() -> dict[str, str]:
+@functools.cache
+def hub_nursery() -> Nursery:
+    """Where the hubs of this test session are born. It ends with the session."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    nursery = Nursery(own_folder("nursery"), environment={**inherited(), "PYTHONPATH": paths})
+    atexit.register(nursery.close)
+    return nursery
+
+
+def inherited() -> dict[str, str]:
+    """What a process of a test keeps of this one's environment."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
 
 
 # The hub's process ----------------------------------------------------------------------------------------------------
 
 
-def main() -> None:
-    """Be a hub until SIGTERM."""
+def main(arguments: Sequence[str]) -> None:
+    """Be a hub until SIGTERM, or a nursery of hubs."""
+    if arguments[:1] == ["--nursery"]:
+        import hub.api  # noqa: PLC0415 - what follows is imported for all lives together
+        import hub.asyncapi  # noqa: PLC0415
+        import hub.hub  # noqa: F401, PLC0415
+
+        serve(arguments[1], main)
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--roles", default="")
@@ -247,7 +276,7 @@ def main() -> None:
     parser.add_argument("--without", action="append", choices=SWITCHES, default=[])
     parser.add_argument("--quick", action="store_true", help="with short waits, for tests that kill often")
     parser.add_argument("--file-limit", type=int, help="bytes that no file may grow beyond: a full disk")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
     if chosen.file_limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (chosen.file_limit, hard))
@@ -343,4 +372,4 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
