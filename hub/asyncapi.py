@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from faststream.kafka import KafkaBroker
 from faststream.specification import AsyncAPI
 
+from hub.kafka_records import SCHEMA_HEADER
 from schemas.topics import TOPICS
+from schemas.version import SCHEMA_VERSION
+
+HEADER: Final = (
+    f"The header {SCHEMA_HEADER} repeats the version that the value names (now {SCHEMA_VERSION}); where neither does, "
+    "it is 1."
+)
 
 
 def document() -> str:
@@ -17,7 +24,10 @@ def document() -> str:
     )
     for spec in TOPICS:
         broker.publisher(
-            spec.name, title=spec.name, description=f"{spec.description} Key: {spec.key}.", schema=spec.value
+            spec.name,
+            title=spec.name,
+            description=f"{spec.description} Key: {spec.key}. {HEADER}",
+            schema=spec.value,
         )
         broker.publisher(
             spec.dead_letter,

@@ -26,7 +26,7 @@ from faststream.kafka.security import parse_security
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from pydantic import BaseModel, ValidationError
 
-from hub.kafka_records import headers_of, invalid, letter_of, place_of, retry_of
+from hub.kafka_records import headers_of, invalid, letter_of, newer, place_of, retry_of
 from hub.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS, TopicSpec
 from storage.database import Database, StorageUnavailableError
@@ -249,6 +249,10 @@ class Broker:
         good: list[tuple[ConsumerRecord[Any, Any], Taken[Any]]] = []
         unreadable: list[DeadLetter] = []
         for record in records:
+            reason = newer(record)
+            if reason is not None:
+                unreadable.append(letter_of(record, reason=reason))
+                continue
             try:
                 value = topic.value.model_validate_json(record.value or b"")
             except ValidationError as error:

@@ -13,12 +13,16 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.event import Event
 from schemas.topics import TOPICS
+from schemas.version import NEWER, too_new
 from storage.dead_letters import DeadLetter
 from storage.outbox import Message
 from storage.rows import plain
 
 RETRY_HEADER: Final = "triggerhub-retry-of"
 """On a record that repeats a dead letter: that letter's id. Consuming the record settles the letter."""
+VERSION_DIGITS: Final = 10
+SCHEMA_HEADER: Final = "triggerhub-schema"
+"""Version of the value's shape, for readers that would not get as far as finding it inside. Optional."""
 
 
 def headers_of(message: Message, value: BaseModel | None) -> dict[str, str]:
@@ -47,6 +51,9 @@ def headers_of(message: Message, value: BaseModel | None) -> dict[str, str]:
             "ce_subject": value.subject,
             "content-type": "application/cloudevents+json; charset=UTF-8",
         }
+    version = value.schemaversion if isinstance(value, Event) else getattr(value, "version", None)
+    if version is not None:
+        headers[SCHEMA_HEADER] = str(version)
     traceparent = getattr(value, "traceparent", None)
     if traceparent:
         headers["traceparent"] = traceparent
@@ -77,9 +84,19 @@ def retry_of(record: ConsumerRecord[Any, Any]) -> str | None:
     return plain(given.decode("utf-8", "replace"), limit=500) or None
 
 
+def newer(record: ConsumerRecord[Any, Any]) -> str | None:
+    """Why a record is not even looked into, by its header: a newer triggerhub wrote it."""
+    given = next((value for name, value in record.headers if name == SCHEMA_HEADER), b"")
+    text = given.decode("utf-8", "replace").strip()
+    return too_new(int(text)) if text.isascii() and text.isdigit() and len(text) < VERSION_DIGITS else None
+
+
 def invalid(error: ValidationError) -> str:
-    """What was wrong and where, without the input."""
+    """What was wrong and where, without the input. A message that is too new has no other fault worth telling."""
     details = error.errors(include_input=False, include_url=False, include_context=False)
+    newest = next((item["msg"] for item in details if item["type"] == NEWER), None)
+    if newest is not None:
+        return newest
     return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}" for item in details[:5])
 
 

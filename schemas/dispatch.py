@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.event import Event
+from schemas.version import SCHEMA_VERSION, SchemaVersion
 
 
 class Grant(BaseModel):
@@ -57,7 +58,7 @@ class Dispatch(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    version: int = 1
+    version: SchemaVersion = SCHEMA_VERSION
     id: str
     rule: str
     team: str | None = None

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.version import SCHEMA_VERSION, SchemaVersion
+
 Kind = Literal[
     "issue.opened",
     "issue.updated",
@@ -138,6 +140,8 @@ class Event(_Shape):
     """Extension attribute (CloudEvents dataref): path of the whole event in the JSON API when `payload` was left out."""
     traceparent: str | None = None
     """Extension attribute (CloudEvents distributed tracing, W3C trace context)."""
+    schemaversion: SchemaVersion = SCHEMA_VERSION
+    """Extension attribute: version of this shape. An event without it is of version 1."""
     data: EventData
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.event import Subject
+from schemas.version import SCHEMA_VERSION, SchemaVersion
 
 
 class Origin(BaseModel):
@@ -30,7 +31,7 @@ class Result(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    version: int = 1
+    version: SchemaVersion = SCHEMA_VERSION
     id: str
     run: str
     slot: str

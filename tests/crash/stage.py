@@ -109,10 +109,13 @@ async def stage(
     edit: Edit | None = None,
     create_missing: bool = True,
     environment: Mapping[str, str] = DEMO_SECRETS,
+    before: Callable[[Sandbox], Awaitable[None]] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Stage]:
-    """Start both. `edit` changes the configuration before it is loaded."""
+    """Start both. `edit` changes the configuration before it is loaded; `before` runs when only the sandbox does."""
     async with serve(create_missing=create_missing, pace=0.005) as sandbox:
+        if before is not None:
+            await before(sandbox)
         config = yaml.safe_load(configuration({source: sandbox.api_url(source) for source in SOURCES}))
         if edit is not None:
             edit(config)

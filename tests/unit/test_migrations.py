@@ -8,28 +8,17 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from services.facts import make_delivery, make_event
 from services.lines import child
+from services.schema import differences
 from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
-from storage import migrate, tables
+from storage import migrate
 from storage.database import Database
 from storage.deliveries import store_deliveries
 from storage.outbox import depth
-
-assert tables.EventRow.__tablename__ == "event"  # importing the module puts every table on the metadata
-
-
-def differences(connection: Connection) -> list[Any]:
-    """What Alembic would change to bring the database to the models."""
-    context = MigrationContext.configure(
-        connection, opts={"compare_type": True, "compare_server_default": True}
-    )
-    return list(compare_metadata(context, SQLModel.metadata))
 
 
 def shape(connection: Connection) -> dict[str, Any]:
