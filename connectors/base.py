@@ -211,6 +211,8 @@ class RepositoryAccess:
     url: str
     """`https://github.com/<owner>/<repo>`, without `.git`."""
     token: str = field(repr=False)
+    seconds: float | None = None
+    """How long the token lives from now on. None: no end is known."""
 
 
 class Poster(ABC):

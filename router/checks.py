@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from router.definitions import check_tools
 from router.expressions import ExpressionError, compile_expression
 from router.grants import OutputPlan, OutputReader, OutputSpecs
-from router.problems import Location, hint, quote, unknown
+from router.problems import Location, hint, path_of, quote, unknown
 from router.rules import expand_kinds
 from router.shapes import Finding, located, validate
 from schemas.config import SECRET_REFERENCE, is_glob
@@ -141,7 +141,7 @@ class RuleChecker:
         return pinned_by_type or self._configured
 
     def _references(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
-        agent, environment, repository = raw.get("agent"), raw.get("environment"), raw.get("repository")
+        agent, environment = raw.get("agent"), raw.get("environment")
         names = self._names
         if isinstance(agent, str) and agent not in names.agents:
             yield Finding(("agent",), unknown("agent", agent, names.agents))
@@ -151,12 +151,25 @@ class RuleChecker:
             )
         if isinstance(environment, str) and environment not in names.environments:
             yield Finding(("environment",), unknown("environment", environment, names.environments))
-        if isinstance(repository, dict):
-            connection = repository.get("connection")
-            if isinstance(connection, str) and connection not in names.connections:
-                yield Finding(
-                    ("repository", "connection"), unknown("connection", connection, names.connections)
-                )
+        yield from self._repositories(raw)
+
+    def _repositories(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        taken: dict[str, str] = {}
+        places: list[tuple[Location, Any]] = [(("repository",), raw.get("repository"))]
+        further = raw.get("repositories")
+        if isinstance(further, list):
+            places += [(("repositories", index), one) for index, one in enumerate(further)]
+        for place, one in places:
+            if not isinstance(one, dict):
+                continue
+            connection, known = one.get("connection"), self._names.connections
+            if isinstance(connection, str) and connection not in known:
+                yield Finding((*place, "connection"), unknown("connection", connection, known))
+            path = one.get("mount_path") or f"/workspace/{str(one.get('name')).rpartition('/')[2]}"
+            if path in taken:
+                msg = f"it would stand at {path}, where {taken[path]} stands: give it another mount_path"
+                yield Finding(place, msg)
+            taken.setdefault(str(path), path_of(place))
 
     def _overrides(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """What replaces parts of the agent must fit what is left of it."""

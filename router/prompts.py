@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from router.rules import CompiledRule
+from schemas.config import RuleRepository
 from schemas.dispatch import Dispatch, Limits, Repository
 from schemas.event import Event
 
@@ -52,17 +53,22 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         prompt=written.prompt,
         report=written.report if ours else "none",
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
-        repository=None
-        if written.repository is None
-        else Repository(
-            connection=written.repository.connection,
-            name=written.repository.name,
-            branch=written.repository.branch,
-        ),
+        repository=None if written.repository is None else _repository(written.repository),
+        repositories=tuple(_repository(one) for one in written.repositories),
         limits=Limits(
             budget_cents=written.limits.budget_cents,
             timeout_seconds=written.limits.timeout.total_seconds(),
         ),
         event=event,
         traceparent=event.traceparent,
+    )
+
+
+def _repository(written: RuleRepository) -> Repository:
+    return Repository(
+        connection=written.connection,
+        name=written.name,
+        branch=written.branch,
+        commit=written.commit,
+        mount_path=written.mount_path,
     )

@@ -14,7 +14,7 @@ import structlog
 
 from runner.answers import Answers
 from runner.errors import BusyError, RefusedError, ServiceError, UncertainError
-from runner.mounts import refresh_token
+from runner.mounts import refresh_tokens
 from runner.reader import Reader
 from runner.report import REPOSITORY, TIMEOUT
 from runner.sending import Sending
@@ -49,9 +49,7 @@ class Following:
         self._reread_delay = self._timing.first_delay
         self._interrupt_at = NEVER
         self._give_up_at = NEVER
-        self._token_at = (
-            NEVER if run.claim.dispatch.repository is None else self._in(self._timing.token_refresh)
-        )
+        self._token_at = NEVER
         self._log = log.bind(run=run.claim.run_id, session=run.session_id)
 
     async def until_end(self) -> Turn:
@@ -70,7 +68,7 @@ class Following:
                 await sending.prepare()
         # A mount may have failed before the stream opened; and what was sent earlier has a history.
         whole = run.status is not RunStatus.SENDING or before is not None
-        whole = whole or run.claim.dispatch.repository is not None
+        whole = whole or bool(run.claim.dispatch.mounts)
         reader = Reader(self._service, run.session_id, run.inbox, timing=self._timing, whole=whole)
         async with asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(reader.run(), name=f"stream-{run.claim.run_id}")
@@ -108,6 +106,7 @@ class Following:
 
     async def _until_end(self) -> None:
         run = self._run
+        self._token_at = run.tokens_due if run.claim.dispatch.mounts else NEVER
         deadline = self._loop.time() + run.seconds_left()
         if run.status is RunStatus.STOPPING:
             self._give_up_at = self._in(self._timing.stop_patience)
@@ -159,7 +158,7 @@ class Following:
         run = self._run
         if self._turn.ending is not None:
             return
-        if self._turn.repository_error and run.claim.dispatch.repository is not None:
+        if self._turn.repository_error and run.claim.dispatch.mounts:
             await self._stop(REPOSITORY)
         elif run.stop_reason is not None:
             await self._stop(run.stop_reason)
@@ -264,16 +263,14 @@ class Following:
 
     async def _refresh_token(self) -> None:
         run = self._run
-        self._token_at = self._in(self._timing.token_refresh)
-        repository = run.claim.dispatch.repository
-        if repository is None:
-            return
+        self._token_at = self._in(self._timing.token_least)
         try:
             session = await self._service.retrieve_session(run.session_id)
         except ServiceError as error:
             self._log.warning("a repository's token was not replaced", reason=str(error))
         else:
-            await refresh_token(run.world, repository, session)
+            due = await refresh_tokens(run.world, run.claim.dispatch.mounts, session)
+            self._token_at = run.tokens_due = self._in(due)
 
     async def _doubt_silence(self) -> None:
         """Before a turn is called silent the history is asked: that a stream loses nothing is hearsay."""

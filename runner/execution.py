@@ -66,6 +66,8 @@ class RunExecution:
         """An earlier owner may have done the step that this status stands for. False after a step of our own."""
         self.made_session = False
         """The session was made by this claim, so it is empty and ready."""
+        self.tokens_due = 0.0
+        """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
         self.inbox: Inbox = asyncio.Queue()
         self.slots: dict[str, str] = {}
         self._settled: dict[str, Settled] = {}
@@ -249,7 +251,7 @@ class RunExecution:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
         posted = any(result.status is ResultStatus.POSTED for result in self._settled.values())
-        if turn.repository_error is not None and dispatch.repository is not None and self.stop_reason is None:
+        if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
         status, reason = outcome_of(turn, self.stop_reason, posted=posted)
         if error is not None:

@@ -55,12 +55,11 @@ def instructions(dispatch: Dispatch, run_id: str) -> str:
     else:
         lines.append(dispatch.prompt)
     lines.append("")
-    if dispatch.repository is not None:
-        name = dispatch.repository.name
-        base = f" (branch {dispatch.repository.branch})" if dispatch.repository.branch else ""
-        lines.append(f"The repository {name}{base} is checked out at /workspace/{name.rpartition('/')[2]}.")
-        if any(grant.output == "open_pull_request" for grant in dispatch.grants):
-            lines.append(f"Push your work to the branch `{branch_of(run_id)}` and no other.")
+    for mount in dispatch.mounts:
+        at = f"branch {mount.branch}" if mount.branch else f"commit {mount.commit}" if mount.commit else ""
+        lines.append(f"The repository {mount.name}{f' ({at})' if at else ''} is checked out at {mount.path}.")
+    if dispatch.mounts and any(grant.output == "open_pull_request" for grant in dispatch.grants):
+        lines.append(f"Push your work to the branch `{branch_of(run_id)}` and no other.")
     if dispatch.grants:
         names = ", ".join(f"`{grant.name}`" for grant in dispatch.grants)
         lines.append(f"What you want to publish, publish with these tools only: {names}.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from runner.errors import BusyError, RefusedError, ServiceError, UncertainError
+from runner.mounts import resources_of
 from runner.service import RUN_KEY
 from runner.world import World
 from schemas.dispatch import Dispatch, Grant
@@ -52,10 +53,14 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
                 found = await _look(run)
                 if found is not None:
                     return found, facts
+            resources, due = await resources_of(world, dispatch.mounts)
             params = await session_params(world, claim, agent=agent.remote_id, version=agent.version or 1)
+            if resources:
+                params["resources"] = resources
             await run.unless_stopped(world.service.allow("creates"))
             creating = True
             session = await world.service.create_session({**params, "environment_id": environment.remote_id})
+            run.tokens_due = asyncio.get_running_loop().time() + due
         except UncertainError as error:
             doubt = doubt or creating
             log.warning(
@@ -130,16 +135,6 @@ async def session_params(world: World, claim: Claim, *, agent: str, version: int
     if dispatch.limits.budget_cents is not None:
         cap = {"amount": str(dispatch.limits.budget_cents), "currency": "USD"}
         params["budget"] = {"type": "limit", "max_list_cost": cap}
-    if dispatch.repository is not None:
-        access = await world.repositories.access(dispatch.repository.connection, dispatch.repository.name)
-        resource: dict[str, Any] = {
-            "type": "github_repository",
-            "url": access.url,
-            "authorization_token": access.token,
-        }
-        if dispatch.repository.branch:
-            resource["checkout"] = {"type": "branch", "name": dispatch.repository.branch}
-        params["resources"] = [resource]
     return params
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from runner.errors import BusyError, RefusedError, UncertainError
-from runner.mounts import refresh_token
+from runner.mounts import refresh_tokens
 from runner.service import RUNNING, is_over
 from runner.turn import cost_cents, plain_usage
 
@@ -58,8 +58,9 @@ class Sending:
         if limit is not None and spent:
             # A further turn gets the rule's budget on top of what was spent.
             await self._service.set_budget(run.session_id, spent + limit)
-        if dispatch.repository is not None:
-            await refresh_token(run.world, dispatch.repository, session)
+        if dispatch.mounts:
+            due = await refresh_tokens(run.world, dispatch.mounts, session)
+            run.tokens_due = asyncio.get_running_loop().time() + due
         if halted:
             await self._calm(already=True)  # raising the budget woke the turn that had used it up
         elif session.status in RUNNING:

@@ -56,8 +56,12 @@ class Timing:
     interrupt_again: float = 20.0
     stop_patience: float = 180.0
     """After so long without an effect of interrupts the run ends; the upkeep goes on interrupting the session."""
+    token_share: float = 0.5
+    """A repository's token is replaced when this share of its life is over: those of GitHub Apps live for an hour."""
     token_refresh: float = 2700.0
-    """Between two looks for a fresher repository token: those of GitHub Apps live for an hour."""
+    """The longest time between two replacements, where no end of the token is known."""
+    token_least: float = 60.0
+    """The shortest, and the wait after one that failed."""
 
     upkeep: float = 60.0
     upkeep_grace: float = 60.0

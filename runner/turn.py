@@ -167,7 +167,8 @@ class Turn:
             case "session.error":
                 text = _error_text(_field(event, "error"))
                 if text.startswith("repository_"):
-                    self.repository_error = text
+                    url = _field(_field(event, "error"), "repository_url")
+                    self.repository_error = f"{text} ({url})"[:600] if isinstance(url, str) and url else text
             case "session.status_terminated":
                 self._gone = "the session was terminated"
             case "session.deleted":

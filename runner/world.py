@@ -25,6 +25,11 @@ class MountAccess(Protocol):
     @property
     def token(self) -> str: ...
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the token lives from now on. None: no end is known."""
+        ...
+
 
 class Repositories(Protocol):
     """Finds out how to mount a repository. Raises `MountError` with the reason when it cannot be mounted."""

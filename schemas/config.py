@@ -221,12 +221,23 @@ class Match(_Strict):
 
 
 class RuleRepository(_Strict):
-    """The repository that the session gets a clone of."""
+    """A repository that the session gets a clone of."""
 
     connection: Text
     name: Annotated[str, StringConstraints(pattern=r"^[^/\s]+/[^/\s]+$", max_length=200)]
     """`owner/repo`."""
     branch: Text | None = None
+    commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None = None
+    """Instead of a branch."""
+    mount_path: Annotated[str, StringConstraints(pattern=r"^/\S+$", max_length=500)] | None = None
+    """Default: `/workspace/<repo>`."""
+
+    @model_validator(mode="after")
+    def _one_checkout(self) -> RuleRepository:
+        if self.branch is not None and self.commit is not None:
+            msg = "write either a branch or a commit, not both"
+            raise ValueError(msg)
+        return self
 
 
 class RuleLimits(_Strict):
@@ -288,6 +299,8 @@ class Rule(_Strict):
     agent_overrides: dict[str, Any] = Field(default_factory=dict)
     """Replaces parts of the agent (`model`, `system`, `tools`, `mcp_servers`, `skills`) in this rule's sessions."""
     repository: RuleRepository | None = None
+    repositories: Annotated[tuple[RuleRepository, ...], Field(max_length=20)] = ()
+    """Further ones, beside `repository`."""
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
     """The instructions. Plain text: nothing of an event is ever spliced in."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()

@@ -34,7 +34,7 @@ class Grant(BaseModel):
 
 
 class Repository(BaseModel):
-    """The repository to mount in the session."""
+    """A repository to mount in the session."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -42,6 +42,13 @@ class Repository(BaseModel):
     name: str
     """`owner/repo`."""
     branch: str | None = None
+    commit: str | None = None
+    mount_path: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the session."""
+        return self.mount_path or f"/workspace/{self.name.rpartition('/')[2]}"
 
 
 class Limits(BaseModel):
@@ -76,6 +83,13 @@ class Dispatch(BaseModel):
     `none`: neither."""
     grants: tuple[Grant, ...] = ()
     repository: Repository | None = None
+    repositories: tuple[Repository, ...] = ()
+    """Further ones."""
     limits: Limits = Field(default_factory=Limits)
     event: Event
     traceparent: str | None = None
+
+    @property
+    def mounts(self) -> tuple[Repository, ...]:
+        """All repositories of the session."""
+        return (*(() if self.repository is None else (self.repository,)), *self.repositories)

@@ -69,6 +69,7 @@ QUICK: Final = Timing(
     interrupt_again=1.0,
     stop_patience=3.0,
     upkeep_grace=0.0,
+    token_least=0.1,
 )
 """The same rules with shorter waits."""
 
@@ -86,6 +87,8 @@ class Mounts:
 
     def __init__(self) -> None:
         self.problem: MountError | None = None
+        self.seconds: float | None = None
+        """How long the tokens live."""
         self.asked = 0
 
     async def access(self, connection: str, name: str) -> RepositoryAccess:
@@ -94,7 +97,9 @@ class Mounts:
         self.asked += 1
         if self.problem is not None:
             raise self.problem
-        return RepositoryAccess(url=f"https://github.com/{name}", token=f"ghs_invented_{self.asked}")
+        return RepositoryAccess(
+            url=f"https://github.com/{name}", token=f"ghs_invented_{self.asked}", seconds=self.seconds
+        )
 
 
 def grant(output: str = "comment", name: str | None = None, **fields: Any) -> Grant:

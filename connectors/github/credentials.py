@@ -19,8 +19,10 @@ from connectors.github.rest import Rest, check
 JWT_BACKDATED: Final = 60
 JWT_LIFETIME: Final = 540
 """Seconds ahead. GitHub takes at most 600, and its clock may be behind ours."""
-FRESH: Final = 3000.0
-"""Seconds that an installation token is used. It lives for an hour; its last minutes are left unused."""
+LIFETIME: Final = 3600.0
+"""Seconds that an installation token lives, where GitHub does not say."""
+FRESH: Final = 5 / 6
+"""Share of its life that an installation token is used: the last minutes are left unused."""
 
 
 class Credentials(ABC):
@@ -33,8 +35,11 @@ class Credentials(ABC):
         """A token that may be used on `owner/repo`."""
 
     @abstractmethod
-    async def clone_token(self, repository: str) -> str:
-        """A token to hand to a session that clones and pushes: no wider than it can be made."""
+    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+        """A token to hand to a session that clones and pushes: no wider than it can be made.
+
+        Beside it the seconds that it lives; None where no end is known.
+        """
 
     @abstractmethod
     async def identify(self) -> Identity:
@@ -53,8 +58,8 @@ class NoCredentials(Credentials):
         msg = f"nothing can be posted to {repository}: the connection has no credential; give it token or app"
         raise PostRefusedError(msg)
 
-    async def clone_token(self, repository: str) -> str:
-        return await self.token(repository)
+    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+        return await self.token(repository), None
 
     async def identify(self) -> Identity:
         return Identity()
@@ -71,8 +76,8 @@ class TokenCredentials(Credentials):
         del repository  # one token for everything
         return self._token
 
-    async def clone_token(self, repository: str) -> str:
-        return await self.token(repository)
+    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+        return await self.token(repository), None
 
     async def identify(self) -> Identity:
         what = "GET /user"
@@ -112,15 +117,17 @@ class AppCredentials(Credentials):
             held = self._tokens.get(installation)
             if held is not None and time.monotonic() < held[1]:
                 return held[0]
-            token, fresh_for = await self._mint(installation, repository, narrowing=None)
-            self._tokens[installation] = (token, time.monotonic() + fresh_for)
+            token, lifetime = await self._mint(installation, repository, narrowing=None)
+            self._tokens[installation] = (token, time.monotonic() + lifetime * FRESH)
             return token
 
-    async def clone_token(self, repository: str) -> str:
+    async def clone_token(self, repository: str) -> tuple[str, float | None]:
         """A new token each time, so that a session has the whole hour; for its contents alone."""
         narrowing = {"repositories": [repository.partition("/")[2]], "permissions": {"contents": "write"}}
-        token, _ = await self._mint(await self._installation(repository), repository, narrowing=narrowing)
-        return token
+        token, lifetime = await self._mint(
+            await self._installation(repository), repository, narrowing=narrowing
+        )
+        return token, lifetime
 
     async def identify(self) -> Identity:
         """The App's id, and the id of the bot user it acts as, where GitHub shows it."""
@@ -175,7 +182,7 @@ class AppCredentials(Credentials):
     async def _mint(
         self, installation: str, repository: str, *, narrowing: dict[str, Any] | None
     ) -> tuple[str, float]:
-        """A new installation token, and for how many seconds to use it."""
+        """A new installation token, and how many seconds it lives."""
         what = f"making an installation token for {repository}"
         path = f"/app/installations/{installation}/access_tokens"
         response = await self._rest.send("POST", path, token=self._jwt(), what=what, json=narrowing)
@@ -189,8 +196,7 @@ class AppCredentials(Credentials):
         if token is None:
             msg = f"{what}: the answer has no token"
             raise PostRefusedError(msg)
-        lifetime = expires.timestamp() - time.time() if expires else FRESH
-        return token, min(FRESH, lifetime * 5 / 6)
+        return token, expires.timestamp() - time.time() if expires else LIFETIME
 
     def _jwt(self) -> str:
         now = int(time.time())

@@ -73,9 +73,8 @@ class GitHubPoster(Poster):
     async def repository(self, name: str) -> RepositoryAccess:
         """`https://github.com/<name>` and a token; an App's is new, and good for its contents alone."""
         check_repository(name)
-        return RepositoryAccess(
-            url=f"https://github.com/{name}", token=await self._client.credentials.clone_token(name)
-        )
+        token, seconds = await self._client.credentials.clone_token(name)
+        return RepositoryAccess(url=f"https://github.com/{name}", token=token, seconds=seconds)
 
     def _output(self, post: Post) -> Output:
         output = self._outputs.get(post.output)

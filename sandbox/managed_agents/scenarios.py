@@ -58,16 +58,16 @@ class Scene:
         return fill(tool["input_schema"], known)
 
     def fail(self, default: str, status: str) -> None:
-        """Emit a `session.error`; `error=` names another type, `message=` another text."""
+        """Emit a `session.error`; `error=` names another type, `message=` another text, `repository=` another one."""
         kind = self.directive.get("error", default)
         message = self.directive.get("message", f"{kind.removesuffix('_error').replace('_', ' ')} (sandbox)")
         error: dict[str, Any] = {"type": kind, "message": message, "retry_status": {"type": status}}
         if kind.startswith("mcp_"):
             error["mcp_server_name"] = "github"
         if kind.startswith("repository_"):
-            error["repository_url"] = next(
-                (resource["url"] for resource in self.turn.session.resources if "url" in resource), None
-            )
+            wanted = self.directive.get("repository", "")
+            urls = [resource["url"] for resource in self.turn.session.resources if "url" in resource]
+            error["repository_url"] = next((url for url in urls if url.endswith(wanted)), None)
         if kind == "credential_host_unreachable_error":
             error.update(vault_id="vlt_sandbox", credential_id="vcrd_sandbox")
         self.turn.emit("session.error", error=error)

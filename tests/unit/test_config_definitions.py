@@ -265,3 +265,28 @@ def test_overrides_fit_the_agent_they_change(
 def test_overrides_reach_the_rule() -> None:
     _, rules = load_config(overriding({"model": "m"}, system="Antworte auf Deutsch."), **CHECKS)
     assert rules.rules[0].rule.agent_overrides == {"system": "Antworte auf Deutsch."}
+
+
+def mounting(*further: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]:
+    config = agents()
+    config["rules"][0]["repository"] = first or {"connection": "acme-github", "name": "acme/checkout"}
+    config["rules"][0]["repositories"] = list(further)
+    return told(config)
+
+
+def test_several_repositories_each_with_a_place_of_its_own() -> None:
+    other = {"connection": "acme-github", "name": "vendor/checkout"}
+    assert mounting({**other, "mount_path": "/workspace/theirs", "commit": "0123456"}) == []
+    assert mounting(other) == [
+        (
+            "rules[0].repositories[0]: it would stand at /workspace/checkout, where repository stands: "
+            "give it another mount_path"
+        )
+    ]
+    (near,) = mounting({"connection": "acme-githup", "name": "a/b"})
+    assert (
+        near
+        == "rules[0].repositories[0].connection: unknown connection 'acme-githup'; did you mean 'acme-github'?"
+    )
+    (both,) = mounting({**other, "branch": "main", "commit": "0123456", "mount_path": "/w"})
+    assert both == "rules[0].repositories[0]: write either a branch or a commit, not both"

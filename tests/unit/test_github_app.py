@@ -265,3 +265,15 @@ async def test_our_comment_is_known_by_the_app_it_was_made_with(
     assert await poster.find(comment()) is None
     github.on("GET", COMMENTS, Answer(200, [{**marked, "performed_via_github_app": {"id": 810001}}]))
     assert await poster.find(comment()) is not None
+
+
+async def test_a_token_for_a_session_says_how_long_it_lives(
+    github: Loopback, http: httpx.AsyncClient, minter: Minter
+) -> None:
+    minter.lifetime = timedelta(minutes=20)
+    app = poster_of(github, http)
+    access = await app.repository("acme/checkout")
+    assert access.seconds is not None
+    assert 1190 < access.seconds <= 1200
+    again = await app.repository("acme/checkout")
+    assert again.token != access.token, "each session has its own"
