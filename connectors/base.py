@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -21,6 +21,8 @@ from schemas.result import Origin, Receipt
 
 if TYPE_CHECKING:
     import httpx
+
+    from connectors.healer import Healer
 
 
 class ConnectorError(Exception):
@@ -135,6 +137,8 @@ class ConnectionSettings(BaseModel):
     """Further identifiers that are us (user, account, app or bot ids)."""
     self_logins: tuple[str, ...] = ()
     """Further logins that are us."""
+    heal: Literal["seen", "all", "off"] = "seen"
+    """What the vendor could not deliver is looked for: of the sorts that webhooks brought before, of all, or not."""
 
     @field_validator("api_url")
     @classmethod
@@ -274,6 +278,18 @@ class Connector(ABC):
         files: Mapping[str, str],
     ) -> Poster:
         """Build the poster of one connection. `files` maps every further secret reference in `settings` to its value."""
+
+    def healer(
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],
+    ) -> Healer | None:
+        """What finds deliveries that the vendor could not make. None: this vendor cannot be asked."""
+        del settings, token, http, files
+        return None
 
 
 def seal(

@@ -17,3 +17,9 @@ class Observations:
 
     def circuit(self, *, connection: str, is_open: bool) -> None:
         """Posts to a connection are held back from now on, or no more."""
+
+    def healed(self, *, connection: str, how: str, count: int) -> None:
+        """What a vendor could not deliver was found: `fetched` events, or deliveries it was asked for (`redelivered`)."""
+
+    def silence(self, *, connection: str, is_silent: bool) -> None:
+        """A connection fell silent against its habit, or did not."""

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from connectors.base import (
     Connector,
+    Identity,
     Post,
     Poster,
     PostRefusedError,
@@ -27,6 +28,7 @@ from connectors.base import (
     PostUncertainError,
 )
 from connectors.circuits import Circuits
+from connectors.healer import Healer
 from connectors.observations import Observations
 from schemas.result import Receipt, Result
 from storage.bell import Bell
@@ -73,6 +75,12 @@ class Outbound:
     name: str
     connector: Connector
     poster: Poster
+    healer: Healer | None = None
+    """What finds deliveries that the vendor could not make; None: it cannot be asked, or shall not."""
+    heals_all: bool = False
+    """Also of sorts that no webhook brought before."""
+    declared: Identity = field(default_factory=Identity)
+    """Who we are by the configuration."""
 
 
 class Outbox:

@@ -121,6 +121,11 @@ def outbound_of(live: Mapping[str, LiveConnection], http: httpx.AsyncClient) -> 
             name=name,
             connector=one.connector,
             poster=one.connector.poster(one.settings, token=one.token, http=http, files=one.files),
+            healer=None
+            if one.settings.heal == "off"
+            else one.connector.healer(one.settings, token=one.token, http=http, files=one.files),
+            heals_all=one.settings.heal == "all",
+            declared=declared_identity(one.settings),
         )
         for name, one in live.items()
         if one.token is not None or getattr(one.settings, "app", None) is not None

@@ -20,6 +20,7 @@ import httpx
 import structlog
 
 from connectors.base import Identity, PostError
+from connectors.healing import Pace
 from connectors.ingress import Inbound, Ingress
 from connectors.intake import Intake
 from connectors.outbox import Outbound, Outbox
@@ -33,6 +34,7 @@ from hub.configuration import (
     outbound_of,
 )
 from hub.embedded_broker import embedded_broker
+from hub.gaps import start_healing
 from hub.logs import keep_secret
 from hub.metrics import Metrics
 from hub.progress import Progress
@@ -49,7 +51,7 @@ from runner.worker import Worker
 from runner.world import World
 from schemas.config import Config
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
-from storage import results, runs, workers
+from storage import healing, results, runs, workers
 from storage.bell import Bell
 from storage.database import Database, open_database
 from storage.migrate import upgrade
@@ -77,6 +79,7 @@ class Makers:
     service: Callable[..., Service] = Service
     outbox: Callable[..., Outbox] = Outbox
     timing: Timing = field(default_factory=Timing)
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(slots=True)
@@ -145,6 +148,7 @@ async def running_hub(
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
             await database.write(results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS)
+            await database.write(healing.release_all)
         stopping = asyncio.Event()
         address = listener.getsockname()
         hub = Hub(
@@ -157,7 +161,7 @@ async def running_hub(
             connections=live,
         )
         async with asyncio.TaskGroup() as tasks:
-            background = await _start(tasks, stack, parts, listener, watch)
+            background = await _start(tasks, stack, parts, listener, watch, makers or Makers())
             try:
                 yield hub
             finally:
@@ -284,6 +288,7 @@ async def _start(
     parts: Parts,
     listener: socket.socket,
     watch: Callable[[Parts], Awaitable[None]] | None,
+    makers: Makers,
 ) -> list[asyncio.Task[Any]]:
     pages = Pages(progress=parts.progress, metrics=parts.metrics, ingress=parts.ingress)
     if "web" in parts.roles:
@@ -310,6 +315,7 @@ async def _start(
         background.append(tasks.create_task(parts.worker.upkeep.run(), name="upkeep"))
     if parts.outbox is not None:
         background.append(tasks.create_task(parts.outbox.run(), name="poster"))
+        background += start_healing(tasks, parts, parts.outbox, makers.pace)
     if watch is not None:
         background.append(tasks.create_task(_awaited(watch(parts)), name="watch"))
     parts.progress.started = True

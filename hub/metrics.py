@@ -43,6 +43,18 @@ class Metrics(Observations):
             ["connection"],
             registry=self.registry,
         )
+        self._healed = Counter(
+            "triggerhub_healed",
+            "What vendors could not deliver: events fetched, deliveries asked for again.",
+            ["connection", "how"],
+            registry=self.registry,
+        )
+        self._silent = Gauge(
+            "triggerhub_connection_silent",
+            "1 while a connection gets no webhooks against its habit.",
+            ["connection"],
+            registry=self.registry,
+        )
         self.runs = Gauge("triggerhub_runs", "Runs that this process follows.", registry=self.registry)
         self.outbox = Gauge(
             "triggerhub_outbox_messages", "Messages not yet consumed.", registry=self.registry
@@ -66,6 +78,12 @@ class Metrics(Observations):
 
     def circuit(self, *, connection: str, is_open: bool) -> None:
         self._circuits.labels(connection).set(float(is_open))
+
+    def healed(self, *, connection: str, how: str, count: int) -> None:
+        self._healed.labels(connection, how).inc(count)
+
+    def silence(self, *, connection: str, is_silent: bool) -> None:
+        self._silent.labels(connection).set(float(is_silent))
 
     def page(self) -> bytes:
         """The exposition format."""

@@ -55,6 +55,8 @@ class Progress:
         """Age of the oldest message of each topic that this process's roles consume."""
         self.held_back: Callable[[], Mapping[str, float]] = dict
         """Connections that get no posts at present, with seconds until one is tried."""
+        self.silent: Callable[[], Mapping[str, str]] = dict
+        """Connections that get no webhooks against their habit, with the reason."""
         self.started = False
         self.stopping = False
 
@@ -89,6 +91,11 @@ class Progress:
             # Never a failure: a vendor that is down is no reason to take this process out.
             found.append(
                 Check("vendors", ok=True, detail=f"posts wait for {held}" if held else "all take posts")
+            )
+            quiet = "; ".join(f"{name}: {why}" for name, why in sorted(self.silent().items()))
+            # Never a failure either: whoever fell silent, it is not this process.
+            found.append(
+                Check("arrivals", ok=True, detail=quiet or "no connection is silent against its habit")
             )
         found += [self._role(role, now) for role in sorted(self._roles & set(self._beats))]
         return found

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """How long a run belongs to a runner that was not heard of: the wait after one of several crashed."""
     result_lease_seconds: float = Field(default=90.0, ge=6)
     """The same for a post and its poster. An attempt at a post gets two thirds of it."""
+    healing_interval_seconds: float = Field(default=600.0, ge=1)
+    """Between two looks at a vendor for what it could not deliver."""
     api_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"

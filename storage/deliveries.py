@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from schemas.topics import EVENTS
 from storage.clock import read_clock
 from storage.rows import insert_many, insert_new, plain, table
-from storage.tables import Delivery, EventRow, OutboxRow
+from storage.tables import Delivery, DeliveryOrigin, EventRow, OutboxRow
 
 FIRST_SWEEP_SECONDS: Final = 5.0
 """The process that stored a message publishes it at once; the sweep is for when it died before."""
@@ -41,6 +41,7 @@ class Incoming:
     body_size: int
     reason: str | None = None
     body: bytes | None = None
+    origin: DeliveryOrigin = DeliveryOrigin.DELIVERED
     events: Sequence[IncomingEvent] = field(default_factory=tuple)
 
 
@@ -57,6 +58,7 @@ def store_deliveries(connection: Connection, batch: Sequence[Incoming]) -> set[s
             "body_hash": item.body_hash,
             "body_size": item.body_size,
             "body": item.body,
+            "origin": item.origin.value,
         }
         for item in batch
     ]

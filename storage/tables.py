@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Column, Double, Index, LargeBinary, Text, text
+from sqlalchemy import Column, Double, Index, LargeBinary, String, Text, text
 from sqlmodel import Field, SQLModel
+
+import storage.healing_tables  # noqa: F401 - registers its tables on the metadata
 
 
 class RunStatus(StrEnum):
@@ -64,8 +66,17 @@ class LetterStatus(StrEnum):
     """A person gave it up; `note` says why."""
 
 
+class DeliveryOrigin(StrEnum):
+    """How a delivery came to us."""
+
+    DELIVERED = "delivered"
+    """The vendor sent it."""
+    FETCHED = "fetched"
+    """The vendor could not deliver it: we asked for what had happened, and built it from the answer."""
+
+
 class Delivery(SQLModel, table=True):
-    """One webhook that was acknowledged, or was refused as unreadable after a good signature."""
+    """One webhook that was acknowledged, or was refused as unreadable after a good signature; or one that was fetched."""
 
     __tablename__ = "delivery"
 
@@ -80,6 +91,11 @@ class Delivery(SQLModel, table=True):
     body_size: int
     body: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     """Kept only where no event holds it: unreadable deliveries."""
+    origin: str = Field(
+        default=DeliveryOrigin.DELIVERED.value,
+        sa_column=Column(String, nullable=False, server_default=DeliveryOrigin.DELIVERED.value),
+    )
+    """`DeliveryOrigin`."""
 
 
 class EventRow(SQLModel, table=True):

@@ -20,6 +20,7 @@ from connectors.github import verify as signatures
 from connectors.github.normalise import normalise
 from connectors.github.outputs import OUTPUTS
 from connectors.github.settings import GitHubSettings
+from connectors.healer import Healer
 
 
 class GitHubConnector(Connector):
@@ -56,6 +57,22 @@ class GitHubConnector(Connector):
             msg = f"a GitHub connection needs GitHubSettings, got {type(settings).__name__}"
             raise TypeError(msg)
         return GitHubPoster.build(settings, token=token, http=http, files=files)
+
+    def healer(
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],
+    ) -> Healer | None:
+        """Asks GitHub to deliver again what failed: see `healing.GitHubHealer`."""
+        from connectors.github.healing import GitHubHealer  # noqa: PLC0415 - see poster
+
+        if not isinstance(settings, GitHubSettings):
+            msg = f"a GitHub connection needs GitHubSettings, got {type(settings).__name__}"
+            raise TypeError(msg)
+        return GitHubHealer.build(settings, token=token, http=http, files=files)
 
 
 CONNECTOR = GitHubConnector()

@@ -45,6 +45,10 @@ class Credentials(ABC):
     async def identify(self) -> Identity:
         """Who GitHub takes us for."""
 
+    async def owner_token(self, repository: str | None) -> str:
+        """What proves us to the endpoints of webhooks: for `owner/repo`, or (None) for an App or an organisation."""
+        return await self.token(repository or "")
+
     def refused(self, token: str) -> bool:
         """Note that GitHub answered 401 to `token`. True where another one can be had."""
         del token  # a fixed token stays refused
@@ -141,6 +145,10 @@ class AppCredentials(Credentials):
         if bot is not None:
             ids.add(bot)
         return Identity(actor_ids=frozenset(ids), logins=frozenset({f"{slug.lower()}[bot]"} if slug else ()))
+
+    async def owner_token(self, repository: str | None) -> str:
+        """The App itself where no repository is named: its webhook belongs to no installation."""
+        return self._jwt() if repository is None else await self.token(repository)
 
     def refused(self, token: str) -> bool:
         for installation, (held, _) in list(self._tokens.items()):

@@ -59,7 +59,7 @@ class GitHubPoster(Poster):
             actor_ids=frozenset(settings.self_ids),
             logins=frozenset(login.lower() for login in settings.self_logins),
         )
-        return cls(Client(rest, _credentials(settings, token, rest, files), declared=declared))
+        return cls(Client(rest, credentials_of(settings, token, rest, files), declared=declared))
 
     async def find(self, post: Post) -> Receipt | None:
         return await self._output(post).find(post)
@@ -84,7 +84,7 @@ class GitHubPoster(Poster):
         return output
 
 
-def _credentials(
+def credentials_of(
     settings: GitHubSettings, token: str | None, rest: Rest, files: Mapping[str, str]
 ) -> Credentials:
     if settings.app is not None:

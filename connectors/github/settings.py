@@ -47,11 +47,46 @@ class AppSettings(BaseModel):
         return value
 
 
+class HookSettings(BaseModel):
+    """A webhook at GitHub whose deliveries are looked through: that of a repository or of an organisation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """The number at the end of the webhook's address in its settings."""
+    repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    organization: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+$")
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        """YAML reads a bare number as one."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("id")
+    @classmethod
+    def _number(cls, value: str) -> str:
+        if not (value.isascii() and value.isdigit()):
+            msg = f"id {value!r} of a hook must be the number at the end of its address at GitHub"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> HookSettings:
+        if (self.repository is None) == (self.organization is None):
+            msg = f"hook {self.id} needs either repository (owner/repo) or organization"
+            raise ValueError(msg)
+        return self
+
+
 class GitHubSettings(ConnectionSettings):
     """One GitHub connection. With neither `token` nor `app` it only receives."""
 
     api_url: str = Field(default=API_URL, validate_default=True)
     app: AppSettings | None = None
+    hooks: tuple[HookSettings, ...] = ()
+    """Webhooks to look through for failed deliveries. Left out: an App's own, or those of the repositories that events
+    came from, found by the address they send to."""
 
     @model_validator(mode="after")
     def _one_credential(self) -> GitHubSettings:

@@ -33,8 +33,11 @@ class JiraRefusalError(PostRefusedError):
 class JiraClient:
     """REST calls of one connection."""
 
-    def __init__(self, settings: JiraSettings, *, token: str | None, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: JiraSettings, *, token: str | None, http: httpx.AsyncClient, rest: str | None = None
+    ) -> None:
         self.settings = settings
+        self._rest = rest or settings.rest
         self._http = http
         self._authorization = _authorization(settings, token)
 
@@ -70,7 +73,7 @@ class JiraClient:
         response = await calls.call(
             self._http,
             method,
-            self.settings.rest + path,
+            self._rest + path,
             what=what,
             headers=headers,
             json=json,

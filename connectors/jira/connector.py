@@ -10,6 +10,7 @@ from typing import ClassVar
 import httpx
 
 from connectors.base import ConnectionSettings, Connector, Identity, Normalised, OutputSpec, Poster, Request
+from connectors.healer import Healer
 from connectors.jira import normalise as reading
 from connectors.jira import verify as proof
 from connectors.jira.outputs import OUTPUTS
@@ -48,6 +49,20 @@ class JiraConnector(Connector):
 
         del files
         return JiraPoster(JiraSettings.model_validate(settings.model_dump()), token=token, http=http)
+
+    def healer(
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],
+    ) -> Healer:
+        """What no webhook told of, by search: see `healing.JiraHealer`."""
+        from connectors.jira.healing import JiraHealer  # noqa: PLC0415 - reading webhooks needs none of it
+
+        del files
+        return JiraHealer(JiraSettings.model_validate(settings.model_dump()), token=token, http=http)
 
 
 CONNECTOR = JiraConnector()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from connectors.base import ConnectionSettings
 
@@ -33,6 +34,8 @@ class JiraSettings(ConnectionSettings):
     """The site's id behind the API gateway (`https://<site>/_edge/tenant_info` shows it)."""
     site_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """Address of the site for people, where `api_url` is the gateway: links to issues are built on it."""
+    heal_jql: str | None = Field(default=None, min_length=3, max_length=2000)
+    """The webhook's own JQL: what is searched for changes that no webhook told of."""
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -50,6 +53,14 @@ class JiraSettings(ConnectionSettings):
             raise ValueError(msg)
         return self
 
+    @field_validator("heal_jql")
+    @classmethod
+    def _unordered(cls, value: str | None) -> str | None:
+        if value is not None and re.search(r"(?i)\border\s+by\b", value):
+            msg = f"heal_jql {value!r} must not say ORDER BY: changes are read oldest first"
+            raise ValueError(msg)
+        return value
+
     @property
     def product(self) -> Deployment:
         """`deployment`; else Cloud if `email` or `cloud_id` is given, for Atlassian's hosts, and on loopback
@@ -65,6 +76,11 @@ class JiraSettings(ConnectionSettings):
         """Base of the REST paths: version 3 (documents) on Cloud, version 2 (wiki markup) on Data Center."""
         site = f"{self.api_url}/ex/jira/{self.cloud_id}" if self.cloud_id is not None else self.api_url
         return f"{site}/rest/api/{'3' if self.product == 'cloud' else '2'}"
+
+    @property
+    def rest_of_webhooks(self) -> str:
+        """Base of version 2 on both products: its texts are wiki markup, as in webhooks."""
+        return f"{self.rest.rpartition('/')[0]}/2"
 
     @property
     def site(self) -> str | None:

@@ -19,6 +19,7 @@ from connectors.base import (
     UnreadableError,
 )
 from connectors.body import read_object
+from connectors.healer import Healer
 from connectors.sentry import verify
 from connectors.sentry.normalise import RESOURCE_HEADER, normalise
 from connectors.sentry.outputs import OUTPUTS
@@ -66,6 +67,22 @@ class SentryConnector(Connector):
             msg = f"a Sentry connection needs SentrySettings, not {type(settings).__name__}"
             raise PostRefusedError(msg)
         return SentryPoster(settings, token=token, http=http)
+
+    def healer(
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],  # noqa: ARG002 - see poster
+    ) -> Healer:
+        """Issues and alerts that no webhook told of: see `healing.SentryHealer`."""
+        from connectors.sentry.healing import SentryHealer  # noqa: PLC0415 - only the search for gaps needs it
+
+        if not isinstance(settings, SentrySettings):
+            msg = f"a Sentry connection needs SentrySettings, not {type(settings).__name__}"
+            raise PostRefusedError(msg)
+        return SentryHealer(settings, token=token, http=http)
 
 
 CONNECTOR = SentryConnector()

@@ -5,15 +5,14 @@ ones are deprecated. Never retries and never sleeps: the outbox schedules.
 from __future__ import annotations
 
 import re
-import time
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 
-from connectors.base import Identity, Post, Poster, PostRefusedError, PostRetryError
+from connectors.base import Identity, Post, Poster, PostRefusedError
 from connectors.body import get, id_at, text_at
-from connectors.calls import call, decoded, refuse, retry_after
+from connectors.sentry.client import SentryClient, next_cursor, read
 from connectors.sentry.comments import carries, compose
 from connectors.sentry.outputs import CommentArguments, IssueTarget, LinkArguments, StatusArguments
 from connectors.sentry.payloads import issue_url
@@ -26,12 +25,6 @@ MAX_PAGES: Final = 10
 REPEATED: Final = "You have already posted that comment"
 """Sentry's 400 for the same text by the same user within an hour: the comment is there, so it is a
 success."""
-HINTS: Final[dict[int, str]] = {
-    401: "check the connection's token",
-    403: "the integration lacks a permission (Issue & Event: Read & Write)",
-    404: "no such issue in this organization, or no permission to see it",
-}
-_NEXT: Final = re.compile(r'<([^>]+)>;\s*rel="next";\s*results="true";\s*cursor="([^"]+)"')
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 
 
@@ -40,8 +33,7 @@ class SentryPoster(Poster):
 
     def __init__(self, settings: SentrySettings, *, token: str | None, http: httpx.AsyncClient) -> None:
         self._settings = settings
-        self._token = token
-        self._http = http
+        self._client = SentryClient(settings, token=token, http=http)
 
     async def find(self, post: Post) -> Receipt | None:
         """An earlier try, by the marker in a comment, the state of the issue, or the link that is there."""
@@ -111,30 +103,29 @@ class SentryPoster(Poster):
     ) -> Receipt:
         what = "writing the comment"
         text = compose(arguments.text, run=post.run, slot=post.slot)
-        response = await self._call(
+        response = await self._client.call(
             "POST", f"{_path(organization, issue)}/comments/", what=what, json={"text": text}
         )
         if response.status_code == httpx.codes.BAD_REQUEST and REPEATED in response.text:
             known = await self._find_comment(post, organization, issue)
             return known or Receipt(url=self._page(organization, issue), note="the comment was there already")
-        return self._comment_receipt(self._read(response, what=what), organization, issue)
+        return self._comment_receipt(read(response, what=what), organization, issue)
 
     async def _find_comment(self, post: Post, organization: str, issue: str) -> Receipt | None:
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             params = {"cursor": cursor} if cursor else None
             what = "looking for an earlier comment"
-            response = await self._call(
+            response = await self._client.call(
                 "GET", f"{_path(organization, issue)}/comments/", what=what, params=params
             )
-            comments = self._read(response, what=what)
+            comments = read(response, what=what)
             for comment in comments if isinstance(comments, list) else []:
                 if carries(text_at(comment, "data", "text") or "", run=post.run, slot=post.slot):
                     return self._comment_receipt(comment, organization, issue)
-            following = _NEXT.search(response.headers.get("link", ""))
-            if following is None:
+            cursor = next_cursor(response)
+            if cursor is None:
                 return None
-            cursor = following[2]
         return None
 
     async def _link(self, post: Post, arguments: LinkArguments, issue: str) -> Receipt:
@@ -153,40 +144,10 @@ class SentryPoster(Poster):
         return _link_receipt(await self._send("POST", path, body, what="linking the issue"), arguments)
 
     async def _get(self, path: str, *, what: str) -> Any:
-        return self._read(await self._call("GET", path, what=what), what=what)
+        return read(await self._client.call("GET", path, what=what), what=what)
 
     async def _send(self, method: str, path: str, body: dict[str, Any], *, what: str) -> Any:
-        return self._read(await self._call(method, path, what=what, json=body), what=what)
-
-    async def _call(
-        self, method: str, path: str, *, what: str, json: Any = None, params: dict[str, str] | None = None
-    ) -> httpx.Response:
-        if not self._token:
-            msg = f"Sentry, {what}: the connection has no token; set `token` to the integration's auth token"
-            raise PostRefusedError(msg)
-        return await call(
-            self._http,
-            method,
-            f"{self._settings.api_url}/api/0{path}",
-            what=f"Sentry, {what}",
-            headers={"Authorization": f"Bearer {self._token}"},
-            json=json,
-            params=params,
-        )
-
-    def _read(self, response: httpx.Response, *, what: str) -> Any:
-        """The decoded answer of a success; the right error otherwise."""
-        body = decoded(response)
-        if response.is_success:
-            return body
-        now = time.time()
-        text = f"Sentry, {what}"
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            msg = f"{text}: 429 {_detail(body)}".rstrip()
-            raise PostRetryError(msg, retry_after=_wait(response, now=now))
-        told = "; ".join(part for part in (_detail(body), HINTS.get(response.status_code)) if part)
-        refuse(response, what=text, detail=told, now=now)
-        return body
+        return read(await self._client.call(method, path, what=what, json=body), what=what)
 
     def _organization(self, post: Post) -> str:
         organization = self._settings.organization or post.origin.address.get("organization")
@@ -261,25 +222,3 @@ def _link_receipt(shown: Any, wanted: LinkArguments) -> Receipt:
 
 def _unknown(post: Post) -> PostRefusedError:
     return PostRefusedError(f"a Sentry connection cannot do {post.output!r}")
-
-
-def _detail(body: Any) -> str:
-    """What Sentry says is wrong: `{"detail": …}` or a map of field to messages."""
-    detail = text_at(body, "detail") or text_at(body, "detail", "message")
-    if detail is not None or not isinstance(body, dict):
-        return detail or ""
-    told = [
-        f"{field}: {text_at(words, 0) or text_at(body, field) or 'refused'}" for field, words in body.items()
-    ]
-    return "; ".join(told)
-
-
-def _wait(response: httpx.Response, *, now: float) -> float | None:
-    """Seconds until the window ends: Retry-After, else X-Sentry-Rate-Limit-Reset (epoch seconds)."""
-    named = retry_after(response, now=now)
-    if named is not None:
-        return named
-    try:
-        return max(0.0, float(response.headers["x-sentry-rate-limit-reset"]) - now)
-    except (KeyError, ValueError):
-        return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from connectors.base import ConnectionSettings, Connector, Identity, Normalised, OutputSpec, Poster, Request
+from connectors.healer import Healer
 from connectors.slack.normalise import normalise
 from connectors.slack.outputs import OUTPUTS
 from connectors.slack.settings import SlackSettings
@@ -45,6 +46,20 @@ class SlackConnector(Connector):
         from connectors.slack.poster import SlackPoster  # noqa: PLC0415 - the same
 
         return SlackPoster(SlackApi(api_url=settings.api_url, token=token, http=http))
+
+    def healer(
+        self,
+        settings: ConnectionSettings,
+        *,
+        token: str | None,
+        http: httpx.AsyncClient,
+        files: Mapping[str, str],  # noqa: ARG002 - see poster
+    ) -> Healer:
+        """Messages that no event told of, by history: see `healing.SlackHealer`."""
+        from connectors.slack.api import SlackApi  # noqa: PLC0415 - reading events needs none of it
+        from connectors.slack.healing import SlackHealer  # noqa: PLC0415 - the same
+
+        return SlackHealer(SlackApi(api_url=settings.api_url, token=token, http=http))
 
 
 CONNECTOR = SlackConnector()
