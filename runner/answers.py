@@ -94,7 +94,8 @@ class Answers:
     async def _send(self, answer: dict[str, Any], tool_use_id: str) -> bool:
         """Send one answer; True when the service has it. A second answer is refused, which is as good as given."""
         try:
-            await self._run.world.service.send(self._run.session_id, [answer])
+            async with self._run.lease.held():
+                await self._run.world.service.send(self._run.session_id, [answer])
         except ServiceError as error:
             if isinstance(error, RefusedError) and not error.unauthorised:
                 return await self._refused(tool_use_id, error)

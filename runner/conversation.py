@@ -199,7 +199,8 @@ class Following:
 
     async def _interrupt(self) -> None:
         try:
-            await self._service.interrupt(self._run.session_id)
+            async with self._run.lease.held():
+                await self._service.interrupt(self._run.session_id)
         except RefusedError as error:
             if error.gone:
                 self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {error}"

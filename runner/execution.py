@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from runner.catalogue import UnknownDefinitionError
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
+from runner.lease import Lease, LostError
 from runner.messages import marker_of, work_message
 from runner.opening import open_session
 from runner.reader import Inbox
@@ -42,10 +43,6 @@ T = TypeVar("T")
 AT_WORK: Final = frozenset({RunStatus.RUNNING, RunStatus.STOPPING})
 
 
-class LostError(Exception):
-    """Another owner has the run now: stop without writing anything."""
-
-
 class StopWantedError(Exception):
     """Somebody wants the run stopped, and nothing was sent yet."""
 
@@ -53,9 +50,17 @@ class StopWantedError(Exception):
 class RunExecution:
     """Drives one claimed run. `inbox` is how the worker and the reader hand things to it."""
 
-    def __init__(self, world: World, claim: Claim, *, watch: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        claim: Claim,
+        *,
+        watch: Callable[[str, bool], None],
+        lease: Lease | None = None,
+    ) -> None:
         self.world = world
         self.claim = claim
+        self.lease = lease or Lease()
         self.status = claim.status
         row = claim.row
         self.stop_reason: str | None = row.get("stop_reason")
@@ -242,7 +247,8 @@ class RunExecution:
         """End the run for a reason outside its turn. What the session may still be doing is interrupted."""
         if self.status in AT_WORK:
             try:
-                await self.world.service.interrupt(self.session_id)
+                async with self.lease.held():
+                    await self.world.service.interrupt(self.session_id)
             except ServiceError as failure:
                 self._log.warning("the session was not interrupted; the upkeep will", reason=str(failure))
         await self._end_with(Turn(None), error=error)

@@ -59,7 +59,10 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
                 params["resources"] = resources
             await run.unless_stopped(world.service.allow("creates"))
             creating = True
-            session = await world.service.create_session({**params, "environment_id": environment.remote_id})
+            async with run.lease.held():
+                session = await world.service.create_session(
+                    {**params, "environment_id": environment.remote_id}
+                )
             run.tokens_due = asyncio.get_running_loop().time() + due
         except UncertainError as error:
             doubt = doubt or creating

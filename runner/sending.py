@@ -119,7 +119,8 @@ class Sending:
     async def _send_once(self) -> str:
         run = self._run
         self.first_sent_at = min(self.first_sent_at, asyncio.get_running_loop().time())
-        echoed = await self._service.send(run.session_id, [run.message()])
+        async with run.lease.held():
+            echoed = await self._service.send(run.session_id, [run.message()])
         id_ = getattr(echoed[0], "id", None) if echoed else None
         if not id_:
             raise UncertainError("the work was taken, but the answer does not say under which id")
@@ -150,7 +151,8 @@ class Sending:
         if not already and await self._rests(until=loop.time() + timing.status_lag):
             return
         self._log.info("the session is not at rest; interrupting what it does")
-        await self._service.interrupt(run.session_id)
+        async with run.lease.held():
+            await self._service.interrupt(run.session_id)
         if not await self._rests(until=loop.time() + timing.calm):
             raise BusyError("the session still works on something earlier and does not react to an interrupt")
 

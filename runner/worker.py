@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from runner.execution import RunExecution
+from runner.lease import Lease
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
@@ -97,9 +98,10 @@ class Worker:
                     tasks.create_task(self._again(self._hand_out_results, 0.0), name="runner-results"),
                 ]
                 while not self._stopping:
+                    until = self._lease_from_now()
                     claims = await self._claim()
                     for claim in claims:
-                        self._start(tasks, claim)
+                        self._start(tasks, claim, until=until)
                     if not claims:
                         await self._bell.wait(self._timing.claim_poll)
                 await self._release_all()
@@ -136,12 +138,15 @@ class Worker:
             return claims
         return []
 
-    def _start(self, tasks: asyncio.TaskGroup, claim: Claim) -> None:
+    def _lease_from_now(self) -> float:
+        return asyncio.get_running_loop().time() + self._timing.lease
+
+    def _start(self, tasks: asyncio.TaskGroup, claim: Claim, *, until: float) -> None:
         earlier = self._running.get(claim.run_id)
         if earlier is not None:
             # This process was asleep for longer than its lease: what it held is superseded by its own new claim.
             earlier[1].cancel()
-        execution = RunExecution(self._world, claim, watch=self._watch)
+        execution = RunExecution(self._world, claim, watch=self._watch, lease=Lease(until))
         self._running[claim.run_id] = execution, tasks.create_task(self._drive(execution), name=claim.run_id)
 
     async def _drive(self, execution: RunExecution) -> None:
@@ -200,13 +205,18 @@ class Worker:
         before = dict(self._running)
         if not before:
             return
+        until = self._lease_from_now()
         held = await self._world.database.write(
-            runs.renew_leases, owner=self._owner, lease=self._timing.lease
+            runs.renew_leases, list(before), owner=self._owner, lease=self._timing.lease
         )
         self._on_progress()
         for run_id, (execution, task) in before.items():
             now = self._running.get(run_id)
-            if run_id not in held and now is not None and now[0] is execution:
+            if now is None or now[0] is not execution:
+                continue
+            if run_id in held:
+                execution.lease.extend(until)
+            else:
                 log.warning("the lease of a run was lost; its task stops", run=run_id)
                 task.cancel()
 

@@ -234,11 +234,15 @@ def _claim_one(
     )
 
 
-def renew_leases(connection: Connection, *, owner: str, lease: float) -> set[str]:
-    """Extend every lease of `owner`; return the ids it still holds. A run that is missing was lost: stop it at once."""
+def renew_leases(connection: Connection, run_ids: Collection[str], *, owner: str, lease: float) -> set[str]:
+    """Extend the leases that `owner` has on these runs; return the ids it still holds. What is missing was lost.
+
+    Only what is in hand: a run that could not be given back is found by others when its lease runs out, and would not
+    be if its owner went on renewing it.
+    """
     runs = table(RunRow)
     now = read_clock(connection)
-    held = and_(runs.c.lease_owner == owner, runs.c.lease_until >= now)
+    held = and_(runs.c.id.in_(list(run_ids)), runs.c.lease_owner == owner, runs.c.lease_until >= now)
     connection.execute(update(runs).where(held).values(lease_until=now + lease))
     return set(connection.execute(select(runs.c.id).where(held)).scalars())
 

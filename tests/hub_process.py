@@ -22,6 +22,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,10 @@ QUICK: Final[Mapping[str, Any]] = {
     "upkeep_grace": 3.0,
 }
 """`runner.timing`: a harness that kills every second cannot wait for minutes."""
+
+
+QUICK_CALL_SECONDS: Final = 4.0
+"""For one call of the Managed Agents service: what hangs must be given up before the harness gives up."""
 
 
 class Process:
@@ -308,6 +313,7 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
     from connectors.intake import Intake  # noqa: PLC0415
     from connectors.outbox import Outbox  # noqa: PLC0415
     from hub.hub import Makers  # noqa: PLC0415
+    from runner.client import CALL_SECONDS  # noqa: PLC0415
     from runner.service import Service  # noqa: PLC0415
     from runner.timing import Timing  # noqa: PLC0415
     from schemas.result import Receipt  # noqa: PLC0415
@@ -365,7 +371,10 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
 
     return Makers(
         intake=CredulousIntake if "dedup" in without else Intake,
-        service=BlindService if "reconcile" in without else Service,
+        service=partial(
+            BlindService if "reconcile" in without else Service,
+            call_seconds=QUICK_CALL_SECONDS if quick else CALL_SECONDS,
+        ),
         outbox=blind_outbox if "find" in without else Outbox,
         timing=Timing(**QUICK) if quick else Timing(),
     )

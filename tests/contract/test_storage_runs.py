@@ -255,7 +255,8 @@ async def test_leases_are_renewed_for_what_is_still_held(database: Database) -> 
     before = (await run_row(database, kept.run_id))["lease_until"]
     await expire(database, lost.run_id)
     [_] = await claim(database, "w2")
-    assert await database.write(runs.renew_leases, owner="w1", lease=90) == {kept.run_id}
+    both = [kept.run_id, lost.run_id]
+    assert await database.write(runs.renew_leases, both, owner="w1", lease=90) == {kept.run_id}
     assert (await run_row(database, kept.run_id))["lease_until"] > before + 50
 
 
@@ -264,7 +265,16 @@ async def test_an_expired_lease_is_not_renewed(database: Database) -> None:
     await take(database, make_dispatch(1))
     [held] = await claim(database, "w1")
     await expire(database, held.run_id)
-    assert await database.write(runs.renew_leases, owner="w1", lease=90) == set()
+    assert await database.write(runs.renew_leases, [held.run_id], owner="w1", lease=90) == set()
+
+
+async def test_a_lease_that_its_owner_does_not_name_runs_out(database: Database) -> None:
+    """A run that could not be given back is in nobody's hand: renewed with the others it would be lost for good."""
+    await take(database, make_dispatch(1, conversation="c1"), make_dispatch(2, conversation="c2"))
+    kept, dropped = await claim(database, "w1", lease=30)
+    before = (await run_row(database, dropped.run_id))["lease_until"]
+    assert await database.write(runs.renew_leases, [kept.run_id], owner="w1", lease=90) == {kept.run_id}
+    assert (await run_row(database, dropped.run_id))["lease_until"] == before
 
 
 async def test_all_leases_of_others_can_be_taken_away_at_once(database: Database) -> None:

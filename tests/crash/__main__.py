@@ -17,7 +17,7 @@ from services.kafka import start_kafka
 from services.need import ServiceMissingError
 from services.postgres import start_postgres
 
-from crash.harness import Harness, Report
+from crash.harness import STALL_SECONDS, Harness, Report
 from crash.setups import SetUp, cluster, embedded
 from crash.webhooks import Load
 
@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("--deliveries", type=int, help="of each set-up; ten for each kill where not given")
     parser.add_argument("--setup", choices=("embedded", "cluster"), help="both where not given")
     parser.add_argument("--matching", type=float, default=0.35, help="share of the facts that a rule wants")
-    parser.add_argument("--settle", type=float, default=150.0, help="seconds")
+    parser.add_argument(
+        "--stall", type=float, default=STALL_SECONDS, help="seconds without progress while it settles"
+    )
     parser.add_argument("--without", action="append", choices=SWITCHES, default=[], help="must then fail")
     parser.add_argument("--report", type=Path, help="write the report here as well")
     chosen = parser.parse_args()
@@ -67,7 +69,7 @@ async def _main(chosen: argparse.Namespace) -> int:
 async def _run(setup: SetUp, chosen: argparse.Namespace) -> Report:
     load = Load(chosen.seed, chosen.deliveries or chosen.kills * 10, matching=chosen.matching)
     harness = Harness(setup, load, kills=chosen.kills, say=_say)
-    report = await harness.run(settle=chosen.settle)
+    report = await harness.run(stall=chosen.stall)
     if report.violations:
         kept = setup.folder.with_name(f"{setup.folder.name}-seed{chosen.seed}.kept")
         await asyncio.to_thread(shutil.copytree, setup.folder, kept, dirs_exist_ok=True)

@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from crash.judge import Books, World, judge, left_alone, read_books
 from crash.outside import artefacts
 from crash.schedule import Act, schedule
 from crash.setups import Embedded, SetUp
+from crash.sweeps import lost, overdue
 from crash.webhooks import Load, Webhook
 from storage.database import StorageUnavailableError, open_database
 
@@ -27,8 +28,14 @@ SPREAD_SECONDS: Final = 2.5
 """The deliveries that fall on one act are spread over so long: some meet what it does."""
 VENDOR_SECONDS: Final = 6.0
 """After so long a vendor gives an attempt up and tries again."""
-SETTLE_SECONDS: Final = 150.0
+STALL_SECONDS: Final = 75.0
+"""While it settles something must get through in every span of this length: longer than any sweep, lease or pause of
+the hub when everything answers. How long it settles in all depends on the machine, and is not bounded here."""
+LATE_SECONDS: Final = 60.0
+"""In quiet times no sweep may be so late."""
 QUIET_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 3.0
+"""Between two looks whether every row would be found by some sweep."""
 
 
 @dataclass(slots=True)
@@ -40,9 +47,13 @@ class Report:
     folder: Path
     """Where the logs of every life are."""
     deliveries: int = 0
+    copies: int = 0
+    """Deliveries of something that was delivered before."""
     facts: int = 0
     wanted: int = 0
     attempts: int = 0
+    looks: int = 0
+    """How often it was checked, under fire, that every row would be found by some sweep."""
     answers: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
@@ -66,12 +77,16 @@ class Report:
         return [
             f"set-up {self.setup}, seed {self.seed}, {self.seconds:.0f} s in all",
             (
-                f"  load: {self.deliveries} deliveries of {self.facts} facts, "
-                f"{self.wanted} of them to be worked on; {self.attempts} attempts ({answers})"
+                f"  load: {self.deliveries} deliveries ({self.copies} of them copies, all out of order) of "
+                f"{self.facts} facts, {self.wanted} of them to be worked on; "
+                f"{self.attempts} attempts, {self.attempts - self.deliveries} of them retries ({answers})"
             ),
             f"  kills: {self.kills.total()} ({kills})",
             f"  faults: {self.others.total()} ({others})",
-            f"  settled {self.settled_after:.1f} s after the last of them",
+            (
+                f"  settled {self.settled_after:.1f} s after the last of them; "
+                f"{self.looks} looks for rows that no sweep would find"
+            ),
             (
                 f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in "
                 f"{self.sessions} sessions ({self.empty_sessions} empty spares beside them), "
@@ -86,10 +101,18 @@ class Report:
 class Harness:
     """One run."""
 
-    def __init__(self, setup: SetUp, load: Load, *, kills: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        setup: SetUp,
+        load: Load,
+        *,
+        kills: int = 0,
+        acts: Sequence[Act] | None = None,
+        say: Callable[[str], None],
+    ) -> None:
         self._setup = setup
         self._load = load
-        self._acts = schedule(setup, seed=load.seed, kills=kills)
+        self._acts = schedule(setup, seed=load.seed, kills=kills) if acts is None else acts
         self._done = 0
         self._over = asyncio.Event()
         self._moved = asyncio.Event()
@@ -97,19 +120,21 @@ class Harness:
         self._say = say
         self.report = Report(setup.name, load.seed, setup.folder)
 
-    async def run(self, *, settle: float = SETTLE_SECONDS) -> Report:
-        """Returns the report; its violations say whether it passed."""
+    async def run(self, *, stall: float = STALL_SECONDS) -> Report:
+        """Returns the report; its violations say whether it passed. `stall`: see `STALL_SECONDS`."""
         began = time.monotonic()
         deliveries = self._load.deliveries()
         report = self.report
         report.deliveries, report.facts = len(deliveries), len(self._load.facts)
+        report.copies = sum(one.copy > 0 for one in deliveries)
         report.wanted = sum(fact.rule is not None for fact in self._load.facts)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._send_all(deliveries))
-            tasks.create_task(self._hurt())
-        hurt = time.monotonic()
-        await self._calm()
-        books = await self._settle(settle)
+        async with self._looking():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._send_all(deliveries))
+                tasks.create_task(self._hurt())
+            hurt = time.monotonic()
+            await self._calm()
+            books = await self._settle(stall)
         report.settled_after = time.monotonic() - hurt
         world = World(await self._setup.sandbox.state(), await self._setup.sandbox.work())
         report.violations += judge(books, world, self._load.facts)
@@ -191,6 +216,10 @@ class Harness:
             case "kill":
                 report.kills[act.target] += 1
                 await setup.kill(act.target)
+            case "away":
+                report.kills[act.target] += 1
+                report.others[f"{act.target} refuses connections"] += 1
+                await setup.kill_service(act.target, away=act.seconds)
             case "freeze":
                 report.others[f"freeze {act.target}"] += 1
                 await setup.freeze(act.target, act.seconds)
@@ -225,11 +254,12 @@ class Harness:
         await self._setup.sandbox.calm()
         await self._raise_the_dead()
 
-    async def _settle(self, bound: float) -> Books:
-        """Wait until nothing is under way, at most `bound` seconds."""
-        until = time.monotonic() + bound
+    async def _settle(self, stall: float) -> Books:
+        """Wait until nothing is under way, or nothing got through for `stall` seconds."""
         database = open_database(self._setup.database_url)
         try:
+            began = moved = time.monotonic()
+            over = -1
             quiet_since: float | None = None
             while True:
                 await self._raise_the_dead()
@@ -237,17 +267,50 @@ class Harness:
                 with contextlib.suppress(StorageUnavailableError):
                     books = await database.read(read_books)
                 now = time.monotonic()
+                if books is not None and books.over != over:
+                    over, moved = books.over, now
                 if books is not None and not books.unfinished and await self._rests():
                     quiet_since = quiet_since or now
                     if now - quiet_since >= QUIET_SECONDS:
                         return books
                 else:
                     quiet_since = None
-                if now >= until and books is not None:
+                if now - began > LATE_SECONDS:
+                    with contextlib.suppress(StorageUnavailableError):
+                        self._note("later than its sweep", await database.read(overdue, late=LATE_SECONDS))
+                if now - moved >= stall and books is not None:
+                    self.report.violations.append(f"nothing got through for {stall:.0f} s")
                     return books
                 await asyncio.sleep(0.5)
         finally:
             await database.close()
+
+    @contextlib.asynccontextmanager
+    async def _looking(self) -> AsyncIterator[None]:
+        """Meanwhile, again and again: is there a row that no sweep would find?"""
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look())
+            try:
+                yield
+            finally:
+                looking.cancel()
+
+    async def _look(self) -> None:
+        database = open_database(self._setup.database_url)
+        try:
+            while True:
+                with contextlib.suppress(StorageUnavailableError):
+                    self._note("no sweep finds", await database.read(lost))
+                    self.report.looks += 1
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await database.close()
+
+    def _note(self, what: str, rows: Sequence[str]) -> None:
+        for row in rows:
+            text = f"{what} {row}"
+            if text not in self.report.violations:
+                self.report.violations.append(text)
 
     async def _rests(self) -> bool:
         """No session at work, and no spare left: what the hub forgot would go on there."""

@@ -55,6 +55,9 @@ class Books:
     runs: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Run id to (rule, conversation)."""
     dispatches: int = 0
+    event_ids: set[str] = field(default_factory=set)
+    over: int = 0
+    """Events, runs and results that are through: this only grows."""
 
     @property
     def unfinished(self) -> int:
@@ -82,13 +85,17 @@ def read_books(connection: Connection) -> Books:
     books.unrouted = list(
         connection.execute(select(events.c.id).where(events.c.routed_at.is_(None))).scalars()
     )
+    books.event_ids = set(connection.execute(select(events.c.id)).scalars())
+    books.over = books.events - len(books.unrouted)
     for row in connection.execute(select(runs)).mappings():
+        books.over += row["status"] in ended
         books.runs[row["id"]] = (row["rule"], row["conversation"])
         if row["status"] not in ended:
             books.unfinished_runs.append(f"{row['id']} is {row['status']} after {row['attempts']} attempts")
         elif row["status"] != RunStatus.SUCCEEDED:
             books.failed_runs.append(f"{row['id']} {row['status']}: {row['error']}")
     for row in connection.execute(select(results)).mappings():
+        books.over += row["status"] in settled
         if row["status"] not in settled:
             books.unfinished_results.append(f"{row['id']} is {row['status']}: {row['error']}")
         elif row["status"] == ResultStatus.REFUSED:
@@ -135,6 +142,7 @@ def judge(books: Books, world: World, facts: Sequence[Webhook]) -> list[str]:
     complain("events without exactly one end", books.ambiguous)
     if books.events != len(facts):
         found.append(f"{len(facts)} different facts were acknowledged, and {books.events} events exist")
+    complain("facts without their event", sorted({one.event_id for one in facts} - books.event_ids))
     complain("conversations", _conversations(world, facts))
     complain("runs", _work(books, world))
     complain("artefacts made twice", twice(artefacts(world.state)))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -28,7 +30,17 @@ from hub.demo.scenarios import DEMO_SECRETS, configuration
 
 SetUpName = Literal["embedded", "cluster"]
 SOURCES: Final = ("github", "jira", "sentry", "slack")
-ROLES: Final = ("ingress", "router", "runner", "poster")
+ROLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ingress": "ingress",
+        "router": "router",
+        "runner": "runner",
+        "runner-2": "runner",
+        "poster": "poster",
+        "poster-2": "poster",
+    }
+)
+"""Role of each process of a cluster."""
 SETTINGS: Final = {
     "session_creates_per_minute": 100_000,
     "session_reads_per_minute": 1_000_000,
@@ -47,7 +59,10 @@ class SetUp(ABC):
     name: SetUpName
     killable: Mapping[str, float]
     """What can be killed, and how often compared to the others."""
-    freezable: tuple[str, ...]
+    services: tuple[str, ...]
+    """What can be frozen, and what can refuse connections for a while."""
+    workers: tuple[str, ...]
+    """Hubs that can be frozen for longer than their leases."""
 
     def __init__(self, folder: Path, *, without: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -62,12 +77,22 @@ class SetUp(ABC):
         """Where webhooks go."""
 
     @abstractmethod
-    async def kill_service(self, name: str) -> None:
-        """SIGKILL what is no hub; it is there again on return, or comes back by itself."""
+    async def kill_service(self, name: str, *, away: float = 0.0) -> None:
+        """SIGKILL what is no hub. Its port refuses connections for `away` seconds; then it is started, or starts
+        itself."""
 
     @abstractmethod
+    def service_family(self, name: str) -> list[psutil.Process]:
+        """The processes of something that is no hub."""
+
     def family(self, name: str) -> list[psutil.Process]:
-        """The processes of something that can be frozen."""
+        """The processes of something that can be frozen. Of a hub itself alone: its broker is another thing."""
+        hub = self.hubs.get(name)
+        if hub is None:
+            return self.service_family(name)
+        with contextlib.suppress(psutil.NoSuchProcess, RuntimeError):
+            return [psutil.Process(hub.pid)]
+        return []
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and start it again. Returns when the new life answers."""
@@ -132,7 +157,8 @@ class Embedded(SetUp):
 
     name = "embedded"
     killable: Mapping[str, float] = MappingProxyType({"hub": 3.0, "broker": 1.0})
-    freezable = ("broker",)
+    services = ("broker",)
+    workers = ("hub",)
 
     def make_hubs(self, config: Path) -> None:
         self.database = self.folder / "hub.db"
@@ -148,16 +174,45 @@ class Embedded(SetUp):
     def ingress(self) -> HubProcess:
         return self.hubs["hub"]
 
-    def family(self, name: str) -> list[psutil.Process]:
+    def service_family(self, name: str) -> list[psutil.Process]:
         del name
         with contextlib.suppress(psutil.NoSuchProcess, RuntimeError):
             return psutil.Process(self.ingress.pid).children(recursive=True)
         return []
 
-    async def kill_service(self, name: str) -> None:
+    async def kill_service(self, name: str, *, away: float = 0.0) -> None:
+        ports = self._listening() if away else []
         for process in self.family(name):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        if ports:
+            await self._keep_away(name, ports[0], seconds=away)
+
+    def _listening(self) -> list[int]:
+        found: list[int] = []
+        for process in self.family("broker"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [
+                    one.laddr.port
+                    for one in process.net_connections("tcp")
+                    if one.status == psutil.CONN_LISTEN and one.laddr
+                ]
+        return found
+
+    async def _keep_away(self, name: str, port: int, *, seconds: float) -> None:
+        """Hold the port without listening there: clients are refused, and the broker cannot come back yet."""
+        until = time.monotonic() + seconds
+        with socket.socket() as holder:
+            while time.monotonic() < until:
+                try:
+                    holder.bind(("127.0.0.1", port))
+                except OSError:  # the hub was faster than we
+                    for process in self.family(name):
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            process.kill()
+                    await asyncio.sleep(0.005)
+                else:
+                    await asyncio.sleep(until - time.monotonic())
 
     async def freeze_broker(self) -> None:
         """Stop the broker until it is killed: what is committed from now on is not published."""
@@ -199,13 +254,23 @@ class Embedded(SetUp):
 
 
 class Cluster(SetUp):
-    """Every role in a process of its own."""
+    """Every role in a process of its own, and two of those that hold leases: one takes over what the other loses."""
 
     name = "cluster"
     killable: Mapping[str, float] = MappingProxyType(
-        {"ingress": 2.0, "router": 2.0, "runner": 3.0, "poster": 3.0, "kafka": 0.7, "postgres": 1.0}
+        {
+            "ingress": 2.0,
+            "router": 2.0,
+            "runner": 2.0,
+            "runner-2": 1.0,
+            "poster": 2.0,
+            "poster-2": 1.0,
+            "kafka": 0.7,
+            "postgres": 1.0,
+        }
     )
-    freezable = ("kafka", "postgres")
+    services = ("kafka", "postgres")
+    workers = ("runner", "runner-2", "poster", "poster-2")
 
     def __init__(
         self,
@@ -228,16 +293,21 @@ class Cluster(SetUp):
             )
             | self.kafka.environment()
         )
-        for role in ROLES:
-            self.hubs[role] = HubProcess(
-                self.folder, config=config, environment=environment, roles=role, without=self.without
+        for name, role in ROLES.items():
+            self.hubs[name] = HubProcess(
+                self.folder,
+                config=config,
+                environment=environment,
+                roles=role,
+                without=self.without,
+                name=name,
             )
 
     @property
     def ingress(self) -> HubProcess:
         return self.hubs["ingress"]
 
-    def family(self, name: str) -> list[psutil.Process]:
+    def service_family(self, name: str) -> list[psutil.Process]:
         port = urlsplit(f"kafka://{self.kafka.bootstrap}").port
         if name == "kafka":
             listening = (one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
@@ -251,9 +321,10 @@ class Cluster(SetUp):
                 found += [top, *top.children(recursive=True)]
         return found
 
-    async def kill_service(self, name: str) -> None:
+    async def kill_service(self, name: str, *, away: float = 0.0) -> None:
         service = self.kafka if name == "kafka" else self.postgres
         await asyncio.to_thread(service.kill)
+        await asyncio.sleep(away)
         await asyncio.to_thread(service.restart)
 
 

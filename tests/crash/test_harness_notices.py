@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 async def test_it_fails_with_a_check_switched_off(switch: str, noticed: str) -> None:
     async with embedded(without=[switch]) as setup:
         harness = Harness(setup, Load(5, 120), kills=8, say=lambda _: None)
-        report = await harness.run(settle=30)
+        report = await harness.run(stall=12)
     assert any(noticed in violation for violation in report.violations), "\n".join(report.lines())
 
 

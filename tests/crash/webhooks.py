@@ -5,16 +5,19 @@ Says of each which conversation it belongs to and whether a rule of the demo's c
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 
-from connectors.base import Request
+from connectors.base import Identity, Request, seal
 from connectors.registry import connector
 from hub.demo.scenarios import DEMO_SECRETS, webhook
 from hub.sending import signed_headers
@@ -40,7 +43,10 @@ class Webhook:
     """Key of what it is about."""
     rule: str | None = None
     """The rule that shall start work; None where none matches."""
+    copy: int = 0
+    """0: the first delivery of the fact. Else the vendor delivers it again, for a reason of its own."""
     retried: int = 0
+    """How often this delivery was tried before."""
 
     @property
     def connection(self) -> str:
@@ -55,14 +61,41 @@ class Webhook:
         """As the session's metadata names it."""
         return f"{self.source}:{self.connection}:{self.subject}:{self.rule}"
 
+    @property
+    def event_id(self) -> str:
+        """Of the event that it must become, by the connector's own reading."""
+        request = Request({name.lower(): value for name, value in self.signed().items()}, self.body)
+        reading = connector(self.source).normalise(request, identity=Identity())
+        (fact,) = reading.facts
+        moment = datetime.fromtimestamp(0, UTC)
+        return seal(fact, source=self.source, connection=self.connection, payload={}, received_at=moment).id
+
     def signed(self) -> dict[str, str]:
-        """Headers with a signature that is fresh now."""
-        headers = dict(self.headers)
-        if self.source == "slack" and self.retried:
-            headers |= {"x-slack-retry-num": str(self.retried), "x-slack-retry-reason": "http_error"}
+        """Headers as the vendor sends them on this attempt, with a signature that is fresh now."""
+        headers = {**self.headers, **self._again()}
         return signed_headers(
             connector(self.source), Request(headers, self.body), secret=SIGNING[self.source], now=time.time()
         )
+
+    def _again(self) -> dict[str, str]:
+        """What a vendor changes in the headers when it sends something again (webhooks reference §0)."""
+        name = hashlib.sha256(self.body + bytes([self.copy % 256])).hexdigest()
+        match self.source:
+            case "github" if self.copy % 2:
+                # The same fact through a second hook; a redelivery by hand keeps its id.
+                return {"x-github-delivery": str(uuid.UUID(name[:32])), "x-github-hook-id": "7002"}
+            case "jira":
+                found = {"x-atlassian-webhook-retry": str(self.retried)} if self.retried else {}
+                if self.copy % 2:  # a second webhook of the same site
+                    found["x-atlassian-webhook-identifier"] = name[:40]
+                return found
+            case "sentry" if self.copy or self.retried:
+                return {"request-id": uuid.uuid4().hex}  # fresh on every attempt
+            case "slack" if self.copy or self.retried:
+                number = min(3, self.copy + self.retried)
+                return {"x-slack-retry-num": str(number), "x-slack-retry-reason": "http_timeout"}
+            case _:
+                return {}
 
     async def send(self, http: httpx.AsyncClient, url: str) -> httpx.Response:
         """One attempt. Raises httpx.HTTPError."""
@@ -208,7 +241,7 @@ class Load:
             n = chance.randrange(fresh)
             # Some copies come at once, some much later: a redelivery by hand.
             late = chance.choice((0.01, 1.0, self.window, fresh / 2))
-            placed.append((n + chance.random() * late, self.facts[n]))
+            placed.append((n + chance.random() * late, replace(self.facts[n], copy=chance.randint(1, 4))))
         placed.sort(key=lambda pair: pair[0] + chance.random() * self.window)
         return [webhook for _, webhook in placed]
 
