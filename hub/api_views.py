@@ -219,7 +219,7 @@ def rule_list(rules: RuleSet) -> RuleList:
                 name=one.name,
                 team=one.rule.team,
                 enabled=one.rule.enabled,
-                match=one.rule.match.model_dump(mode="json", by_alias=True, exclude_none=True),
+                match=one.match.model_dump(mode="json", by_alias=True, exclude_none=True),
                 who=one.rule.who,
                 agent=one.rule.agent,
                 environment=one.environment,

@@ -42,6 +42,7 @@ from hub.publisher import Publisher
 from hub.repositories import ConnectedRepositories
 from hub.server import Pages, bind, serving
 from hub.settings import Settings
+from router.scheduler import Scheduler
 from router.subscriber import Router, Rules
 from runner.catalogue import Catalogue, Definitions, Pin
 from runner.permits import Permits
@@ -115,6 +116,7 @@ class Parts:
     settled: Bell = field(default_factory=Bell)
     ingress: Ingress | None = None
     intake: Intake | None = None
+    scheduler: Scheduler | None = None
     worker: Worker | None = None
     outbox: Outbox | None = None
     catalogue: Catalogue | None = None
@@ -234,6 +236,7 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             on_progress=lambda: progress.beat("router"),
         )
         parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=router.take)
+        parts.scheduler = Scheduler(parts.rules, parts.database, announce=parts.publisher.announce)
     if "runner" in parts.roles:
         client = make_client(
             api_key=api_key, base_url=settings.anthropic_base_url, max_connections=settings.max_runs + 100
@@ -310,6 +313,8 @@ async def _start(
         tasks.create_task(parts.progress.run(), name="progress"),
         tasks.create_task(_identify(parts), name="identify"),
     ]
+    if parts.scheduler is not None:
+        background.append(tasks.create_task(parts.scheduler.run(), name="scheduler"))
     if parts.worker is not None:
         background.append(tasks.create_task(parts.worker.run(), name="runner"))
         background.append(tasks.create_task(parts.worker.upkeep.run(), name="upkeep"))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from router import schedules
 from router.definitions import check_tools
 from router.expressions import ExpressionError, compile_expression
 from router.grants import OutputPlan, OutputReader, OutputSpecs
@@ -121,9 +122,33 @@ class RuleChecker:
         match = raw.get("match")
         match = match if isinstance(match, dict) else {}
         findings = [*self._references(raw), *self._match(match), *self._overrides(raw)]
-        origins = self.origins(match)
-        plan = self._outputs.read(raw.get("outputs"), origins=origins)
+        if raw.get("schedule") is None:
+            if "match" not in raw:
+                findings.append(Finding(("match",), "required, but missing; or give the rule a schedule"))
+            plan = self._outputs.read(raw.get("outputs"), origins=self.origins(match))
+        else:
+            findings += self._schedule(raw)
+            plan = self._outputs.read(raw.get("outputs"), origins=None)
         return findings + plan.findings, plan
+
+    def _schedule(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """The times, and that there is somewhere to answer to."""
+        schedule, outputs = raw["schedule"], raw.get("outputs")
+        if isinstance(schedule, dict):
+            yield from schedules.findings(schedule.get("cron"), schedule.get("timezone"), ("schedule",))
+        if not outputs:
+            msg = "a time has no place to answer to: give the rule an output with a connection"
+            yield Finding(("schedule",), msg)
+        for index, output in enumerate(outputs if isinstance(outputs, list) else ()):
+            [(name, options)] = (
+                output.items() if isinstance(output, dict) and len(output) == 1 else [(output, {})]
+            )
+            if isinstance(name, str) and not (isinstance(options, dict) and options.get("connection")):
+                place = ("outputs", index) if isinstance(output, str) else ("outputs", index, name)
+                msg = (
+                    f"a rule with a schedule has no origin that {quote(name)} could go to: name a connection"
+                )
+                yield Finding(place, msg)
 
     def origins(self, match: Mapping[str, Any]) -> list[str] | None:
         """Sources that an event of such a match can come from; all that are configured where it pins none.

@@ -13,8 +13,10 @@ from router.problems import Problem
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
 from schemas.event import Actor, Event
+from schemas.schedule import scheduled_rule
 
 MATCHED_REASON = "every clause holds"
+FIRED_REASON = "the time of its schedule has come"
 
 
 class RuleSet:
@@ -40,14 +42,28 @@ class RuleSet:
         A candidate is a rule whose source, connection and kind fit; the others cost nothing and get no
         verdict (`explain` gives theirs). `paused` names rules that an operator has stopped. Never raises.
         """
+        scheduled = scheduled_rule(event)
+        if scheduled is not None:
+            return self._fired(scheduled, event, paused)
         candidates = self._index.candidates(event)
         return _judge(candidates, event, paused) if candidates else []
+
+    def _fired(self, name: str, event: Event, paused: Collection[str]) -> list[Verdict]:
+        """A schedule's time has come: it concerns its own rule and no other."""
+        rule = self._by_name.get(name)
+        if rule is None or rule.rule.schedule is None:
+            return []
+        verdict = _stopped(rule, event, paused)
+        return [verdict or Verdict(rule=name, outcome=VerdictOutcome.MATCHED, reason=FIRED_REASON)]
 
     def explain(self, event: Event, *, paused: Collection[str] = ()) -> list[Verdict]:
         """One verdict for every rule: as `match` says, and for the rest the first clause that excludes it.
 
         Costs time in proportion to the number of rules; for people, not for the stream.
         """
+        scheduled = scheduled_rule(event)
+        if scheduled is not None:
+            return self._fired(scheduled, event, paused)
         excluded = {
             rule.name: verdict for rule in self.rules if (verdict := _excluded(rule, event)) is not None
         }
@@ -58,7 +74,9 @@ class RuleSet:
 
 def _excluded(rule: CompiledRule, event: Event) -> Verdict | None:
     """The verdict of a rule that is no candidate, else None."""
-    match = rule.rule.match
+    if rule.rule.match is None:
+        return _not_matched(rule, "schedule", "its own time", event.type)
+    match = rule.match
     if match.source is not None and match.source != event.connector:
         return _not_matched(rule, "match.source", match.source, event.connector)
     if match.connection is not None and match.connection != event.connection:
@@ -82,25 +100,33 @@ def _judge(rules: Sequence[CompiledRule], event: Event, paused: Collection[str])
     ]
 
 
-def _before_condition(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdict | None:
-    """The verdict, where a clause before the condition decides."""
+def _stopped(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdict | None:
+    """The verdict, where the rule is not to act whatever the event says."""
     if not rule.rule.enabled:
         return _suppressed(rule, "enabled", "the rule is switched off in the configuration (enabled: false)")
     if rule.name in paused:
         return _suppressed(rule, "paused", "the rule is paused by an operator")
-    data = event.data
-    if data.actor.is_self:
+    if event.data.actor.is_self:
         return _suppressed(rule, "loop", "triggerhub itself caused this event")
+    return None
+
+
+def _before_condition(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdict | None:
+    """The verdict, where a clause before the condition decides."""
+    stopped = _stopped(rule, event, paused)
+    if stopped is not None:
+        return stopped
+    data = event.data
     if rule.types and event.type not in rule.types:
-        return _not_matched(rule, "match.type", list(rule.rule.match.type or ()), event.type)
+        return _not_matched(rule, "match.type", list(rule.match.type or ()), event.type)
     if rule.containers:
         container = data.subject.container
         if container is None or not any(pattern.fullmatch(container) for pattern in rule.containers):
-            return _not_matched(rule, "match.container", list(rule.rule.match.container or ()), container)
+            return _not_matched(rule, "match.container", list(rule.match.container or ()), container)
     if rule.labels and rule.labels.isdisjoint(data.labels):
-        return _not_matched(rule, "match.labels", list(rule.rule.match.labels or ()), list(data.labels))
+        return _not_matched(rule, "match.labels", list(rule.match.labels or ()), list(data.labels))
     if rule.mentions and not any(mention.lower() in rule.mentions for mention in data.mentions):
-        return _not_matched(rule, "match.mentions", list(rule.rule.match.mentions or ()), list(data.mentions))
+        return _not_matched(rule, "match.mentions", list(rule.match.mentions or ()), list(data.mentions))
     return None
 
 
@@ -110,7 +136,7 @@ def _after_condition(rule: CompiledRule, event: Event, failure: Failure | None) 
             rule=rule.name,
             outcome=VerdictOutcome.NOT_MATCHED,
             clause="match.if",
-            expected=rule.rule.match.if_,
+            expected=rule.match.if_,
             seen=failure.seen,
             reason=failure.reason,
         )

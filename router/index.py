@@ -24,6 +24,8 @@ class RuleIndex:
         places: dict[Key, list[CompiledRule]] = {}
         for rule in rules:
             match = rule.rule.match
+            if match is None:
+                continue
             for kind in rule.kinds:
                 places.setdefault((match.source, match.connection, kind), []).append(rule)
         self._places = {key: tuple(found) for key, found in places.items()}

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase, translate
 from typing import Final
 
 from router.expressions import Expression, compile_expression
-from schemas.config import Rule, is_glob
+from schemas.config import Match, Rule, is_glob
 from schemas.dispatch import Grant
 from schemas.event import KINDS
 
 ALL_KINDS: Final = frozenset(KINDS)
+NO_MATCH: Final = Match.model_construct()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class CompiledRule:
     def name(self) -> str:
         return self.rule.name
 
+    @property
+    def match(self) -> Match:
+        """What events must have. Of a rule with a schedule alone: nothing, and no event is looked at for it."""
+        return self.rule.match or NO_MATCH
+
 
 def expand_kinds(patterns: tuple[str, ...] | None) -> frozenset[str]:
     """Kinds of the vocabulary that one of `patterns` stands for; all of them where there is no pattern."""
@@ -57,12 +63,12 @@ def compile_rule(
     connections: frozenset[str],
 ) -> CompiledRule:
     """Prepare a rule that was checked. Raises ExpressionError where it was not."""
-    match = rule.match
+    match = rule.match or NO_MATCH
     return CompiledRule(
         rule=rule,
         position=position,
         environment=environment,
-        kinds=expand_kinds(match.kind),
+        kinds=frozenset() if rule.match is None else expand_kinds(match.kind),
         containers=tuple(
             re.compile(translate(pattern) if is_glob(pattern) else re.escape(pattern))
             for pattern in match.container or ()

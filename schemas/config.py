@@ -279,13 +279,28 @@ class Output(_Strict):
         return {"output": name, "options": options or {}}
 
 
+class Schedule(_Strict):
+    """Times at which a rule starts its agent by itself."""
+
+    cron: Text
+    """Five fields: minute, hour, day of the month, month, day of the week."""
+    timezone: Text = "UTC"
+    """An IANA name."""
+
+
 class Rule(_Strict):
-    """When an event matches, which agent starts, and what it may post."""
+    """When an event matches or a time comes, which agent starts, and what it may post."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["match"]}, {"required": ["schedule"]}]}
+    )
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
     team: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
     enabled: bool = True
-    match: Match
+    match: Match | None = None
+    schedule: Schedule | None = None
+    """Instead of `match`, or beside it."""
     who: Annotated[
         tuple[Trust, ...],
         BeforeValidator(one_or_many),

@@ -152,6 +152,21 @@ class VerdictRow(SQLModel, table=True):
     at: float = Field(sa_column=Column(Double, nullable=False))
 
 
+class ScheduleRow(SQLModel, table=True):
+    """A rule's schedule, and up to which time it was dealt with."""
+
+    __tablename__ = "schedule"
+
+    rule: str = Field(primary_key=True)
+    spec: str
+    """Cron fields and time zone. Another one begins anew."""
+    checked_at: float = Field(sa_column=Column(Double, nullable=False))
+    fired_at: float | None = Field(default=None, sa_column=Column(Double))
+    """The latest scheduled time that became an event."""
+    missed: int = 0
+    """Firings that were left out because nobody was there."""
+
+
 class ReplayRow(SQLModel, table=True):
     """A person wanted the rules asked about an event once more."""
 

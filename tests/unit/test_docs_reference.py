@@ -27,7 +27,16 @@ from router.expressions import FIELDS, MAX_LENGTH
 from runner.timing import Timing
 from sandbox.faults import Fault, Mode
 from sandbox.managed_agents.scenarios import SCENARIOS
-from schemas.config import FOLLOW_UPS, Agent, Environment, Match, Rule, RuleLimits, RuleRepository
+from schemas.config import (
+    FOLLOW_UPS,
+    Agent,
+    Environment,
+    Match,
+    Rule,
+    RuleLimits,
+    RuleRepository,
+    Schedule,
+)
 from schemas.event import KINDS, TRUSTS, Event
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 from storage.outbox import SWEEP_DELAYS
@@ -44,14 +53,14 @@ def first_column(page: Path, marker: str) -> list[str]:
     return [name for row in table(page, marker) for name in names(row[0])]
 
 
-@pytest.mark.parametrize("model", [Rule, RuleRepository, RuleLimits, Match, Agent, Environment])
+@pytest.mark.parametrize("model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Agent, Environment])
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:
     fields = {field.alias or name for name, field in model.model_fields.items()}
     shown = first_column(CONFIGURATION, f"table: {model.__name__}")
     assert sorted(shown) == sorted(fields)
 
 
-@pytest.mark.parametrize("model", [Rule, RuleRepository, Agent, Environment])
+@pytest.mark.parametrize("model", [Rule, RuleRepository, Schedule, Agent, Environment])
 def test_what_is_needed_is_said_to_be(model: type[BaseModel]) -> None:
     needed = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
     rows = table(CONFIGURATION, f"table: {model.__name__}")
