@@ -1,14 +1,25 @@
-"""Durable accepts per second: the ingress with SQLite and fsync, beside the same server with its storing taken out.
+"""Durable accepts per second: the ingress on SQLite, synchronous=FULL, beside the same server storing nothing.
 
-A second floor, verification alone without reading the body, is printed for comparison: it has no limit of its own.
+Three servers, each in a process of its own, get the same signed 8 kB webhooks over 64 keep-alive connections in short
+rounds that take turns; the figure is the median of the rounds' ratios.
+
+- durable: `connectors.ingress` as `triggerhub up` serves it. Answers 202 when delivery, event and outbox row are synced.
+- storing nothing, which the limit is a share of: the very same, verifying, parsing, normalising and encoding, but its
+  intake says at once that everything is stored.
+- verifying only: the same HTTP server and the same signature check, and no look into the body. It has no limit of its
+  own; it shows what reading a webhook costs.
+
+Publishing to the broker is not part of any: it happens after the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
+import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,13 +34,17 @@ from connectors.ingress import Inbound, Ingress, Receive, Scope, Send
 from connectors.intake import Intake
 from connectors.observations import Observations
 from connectors.registry import connector
+from connectors.room import Limits, Room
 from hub.server import bind, respond, serving
 from hub.tuning import tune
 from storage.database import open_database
 from storage.deliveries import Incoming
 from storage.migrate import upgrade
 
-COUNT = 12_000
+ROUNDS = 9
+COUNT = 2_000
+"""Webhooks in one round."""
+WARM = 500
 CONNECTIONS = 64
 MIN_SHARE = 0.6
 MAX_P99_SECONDS = 0.100
@@ -71,7 +86,7 @@ class _Nowhere(Intake):
     """Stores nothing and says that everything was new."""
 
     def __init__(self) -> None:
-        pass
+        self.room = Room(Limits())
 
     async def store(self, delivery: Incoming) -> set[str]:
         return {event.id for event in delivery.events}
@@ -96,41 +111,68 @@ def _durable(port: Connection, folder: str) -> None:
     uvloop.run(main())
 
 
-def _measure(target: Callable[..., None], *arguments: str) -> Load:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
-    process.start()
-    try:
-        port = ours.recv()
-        requests = [request("/hooks/bench", headers, body) for headers, body in signed(COUNT)]
-        warm = [request("/hooks/bench", headers, body) for headers, body in signed(500, first=COUNT)]
-        uvloop.run(fire("127.0.0.1", port, warm, connections=CONNECTIONS))
-        return uvloop.run(fire("127.0.0.1", port, requests, connections=CONNECTIONS))
-    finally:
-        process.kill()
-        process.join()
+class _Server:
+    """One of them, in a process of its own, idle but for its rounds."""
+
+    def __init__(self, target: Callable[..., None], *arguments: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self.process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+        self.process.start()
+        self._port = ours.recv()
+        self._sent = 0
+        self.rounds: list[Load] = []
+        self.round(WARM)
+        self.rounds.clear()
+
+    def round(self, count: int) -> None:
+        """Offer that many webhooks that it has not seen yet."""
+        requests = [
+            request("/hooks/bench", headers, body) for headers, body in signed(count, first=self._sent)
+        ]
+        self._sent += count
+        self.rounds.append(uvloop.run(fire("127.0.0.1", self._port, requests, connections=CONNECTIONS)))
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(load.rate for load in self.rounds)
+
+
+@contextlib.contextmanager
+def _servers(folder: str) -> Iterator[tuple[_Server, _Server, _Server]]:
+    with contextlib.ExitStack() as stack:
+        made = []
+        for target, arguments in ((_durable, (folder,)), (_storing_nothing, ()), (_floor, ())):
+            server = _Server(target, *arguments)
+            stack.callback(server.process.join)
+            stack.callback(server.process.kill)
+            made.append(server)
+        yield made[0], made[1], made[2]
 
 
 def measure() -> list[Figure]:
-    """Both servers, one after the other, with the same load."""
-    bare = _measure(_floor)
-    floor = _measure(_storing_nothing)
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        durable = _measure(_durable, folder)
-    share = durable.rate / floor.rate
+    """Short rounds in turn, so that a machine that is slower for a minute is slower for all of them."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, _servers(folder) as (durable, nothing, bare):
+        for _ in range(ROUNDS):
+            for server in (durable, nothing, bare):
+                server.round(COUNT)
+    shares = [ours.rate / theirs.rate for ours, theirs in zip(durable.rounds, nothing.rounds, strict=True)]
+    share = statistics.median(shares)
+    statuses = {status for load in durable.rounds for status in load.statuses}
+    slowest = sorted(seconds for load in durable.rounds for seconds in load.latencies)
+    p99 = slowest[int(len(slowest) * 0.99)]
     return [
         Figure(
             "durable accepts/s, 8 kB, fsync on",
-            f"{durable.rate:,.0f} = {share:.2f} of {floor.rate:,.0f} storing nothing "
-            f"({durable.rate / bare.rate:.2f} of {bare.rate:,.0f} verifying only)",
+            f"{durable.rate:,.0f} = {share:.2f} ({min(shares):.2f} to {max(shares):.2f}) of {nothing.rate:,.0f} storing "
+            f"nothing ({durable.rate / bare.rate:.2f} of {bare.rate:,.0f} verifying only)",
             f">= {MIN_SHARE} of it",
-            met=share >= MIN_SHARE and set(durable.statuses) == {202},
+            met=share >= MIN_SHARE and statuses == {202},
         ),
         Figure(
             f"its p99 at {CONNECTIONS} connections",
-            f"{durable.percentile(0.99) * 1000:.0f} ms",
+            f"{p99 * 1000:.0f} ms",
             f"<= {MAX_P99_SECONDS * 1000:.0f} ms",
-            met=durable.percentile(0.99) <= MAX_P99_SECONDS,
+            met=p99 <= MAX_P99_SECONDS,
         ),
     ]

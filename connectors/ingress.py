@@ -22,6 +22,7 @@ from connectors.base import (
     Identity,
     Normalised,
     Outcome,
+    Reply,
     Request,
     SignatureError,
     UnreadableError,
@@ -30,6 +31,7 @@ from connectors.base import (
 from connectors.body import body_hash
 from connectors.intake import Intake
 from connectors.observations import Observations
+from connectors.room import NoRoomError, Place
 from schemas.event import Event
 from schemas.topics import EVENTS, MAX_MESSAGE_BYTES
 from schemas.trace import new_traceparent
@@ -48,6 +50,8 @@ READ_SECONDS: Final = 10.0
 """A sender that takes longer to send its body is cut off: slow senders must not hold connections."""
 RETRY_AFTER_SECONDS: Final = b"5"
 MAX_ID: Final = 200
+SAY_FULL_SECONDS: Final = 10.0
+UNREADABLE: Final = "unreadable"
 
 
 @dataclass(slots=True)
@@ -70,6 +74,15 @@ class Answer:
     retry_after: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A delivery that was read, as it waits to be stored."""
+
+    incoming: Incoming
+    events: Sequence[Event] = ()
+    reply: Reply | None = None
+
+
 class Ingress:
     """ASGI application for `/hooks/<connection>`."""
 
@@ -89,6 +102,8 @@ class Ingress:
         self._clock = clock
         self.closing = False
         """True while stopping: new webhooks get 503, so that the vendor tries again elsewhere or later."""
+        self._silent_until: dict[str, float] = {}
+        """By connection: until when no further line about refusals is written."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = str(scope["path"]).removeprefix("/hooks/").rstrip("/")
@@ -116,87 +131,119 @@ class Ingress:
             return _problem(405, "webhooks are sent with POST")
         if self.closing:
             return replace(_problem(503, "stopping"), retry_after=RETRY_AFTER_SECONDS)
-        headers = _headers(scope)
         try:
-            body = await _read(receive, headers, limit=inbound.connector.max_body)
-        except _TooLargeError:
-            return _problem(413, f"the body is larger than {inbound.connector.max_body} bytes")
-        except (TimeoutError, _GoneError):
-            return _problem(408, "the body did not arrive")
-        query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
-        request = Request(headers=headers, body=body, query=query)
-        try:
-            inbound.connector.verify(request, secrets=inbound.secrets, now=self._clock())
-        except SignatureError as error:
-            log.warning("webhook refused", connection=name, reason=str(error))
-            return Answer(401)
-        return await self._accept(inbound, request)
+            # What this returns no longer holds the body: while it waits to be stored, it is in memory once.
+            read = await self._read(scope, receive, inbound)
+            if isinstance(read, Answer):
+                return read
+            fresh = await self._intake.store(read.incoming)
+        except NoRoomError as error:
+            self._say_full(name, str(error))
+            return replace(_problem(503, "too much waits to be stored"), retry_after=RETRY_AFTER_SECONDS)
+        except StorageUnavailableError as error:
+            log.error("webhook not stored", connection=name, error=str(error))  # noqa: TRY400 - no stack needed
+            return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
+        self._observations.outcome(connection=name, outcome=read.incoming.outcome)
+        return self._accepted(read, fresh)
 
-    async def _accept(self, inbound: Inbound, request: Request) -> Answer:
+    async def _read(self, scope: Scope, receive: Receive, inbound: Inbound) -> _Read | Answer:
+        """Body, signature, meaning; and the room for them, until they have become what is stored."""
+        headers = _headers(scope)
+        with self._intake.room.enter(inbound.name) as place:
+            try:
+                body = await _body(receive, headers, place, limit=inbound.connector.max_body)
+            except _TooLargeError:
+                return _problem(413, f"the body is larger than {inbound.connector.max_body} bytes")
+            except (TimeoutError, _GoneError):
+                return _problem(408, "the body did not arrive")
+            given = scope.get("query_string", b"")
+            query = dict(parse_qsl(given.decode("latin-1"), keep_blank_values=True)) if given else {}
+            request = Request(headers=headers, body=body, query=query)
+            try:
+                inbound.connector.verify(request, secrets=inbound.secrets, now=self._clock())
+            except SignatureError as error:
+                log.warning("webhook refused", connection=inbound.name, reason=str(error))
+                return Answer(401)
+            return self._understand(inbound, request)
+
+    def _understand(self, inbound: Inbound, request: Request) -> _Read | Answer:
         try:
             reading = inbound.connector.normalise(request, identity=inbound.identity)
         except UnreadableError as error:
-            return await self._quarantine(inbound, request, str(error))
+            # Signed but unreadable: kept with its bytes, and said so.
+            incoming = unreadable(inbound, request, reason=str(error))
+            log.warning(
+                "webhook unreadable",
+                connection=inbound.name,
+                reason=incoming.reason,
+                body_hash=incoming.body_hash,
+            )
+            return _Read(incoming)
         if reading.outcome is Outcome.CHALLENGE:
             reply = reading.reply
             return Answer(200, reply.body, reply.content_type.encode()) if reply else Answer(200)
         incoming, events = prepare(
             inbound, request, reading, received_at=datetime.fromtimestamp(self._clock(), UTC)
         )
-        try:
-            fresh = await self._intake.store(incoming)
-        except StorageUnavailableError as error:
-            log.error("webhook not stored", connection=inbound.name, error=str(error))  # noqa: TRY400 - no stack needed
-            return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
-        self._observations.outcome(connection=inbound.name, outcome=reading.outcome.value)
-        new = [event for event in events if event.id in fresh]
-        self._announce(
-            [
-                (message_of(event, stored), event)
-                for event, stored in zip(events, incoming.events, strict=True)
-                if event.id in fresh
-            ]
-        )
-        if reading.reply is not None:
-            return Answer(200, reading.reply.body, reading.reply.content_type.encode())
+        return _Read(incoming, events, reading.reply)
+
+    def _accepted(self, read: _Read, fresh: set[str]) -> Answer:
+        incoming = read.incoming
+        if incoming.outcome == UNREADABLE:
+            return _problem(400, incoming.reason or "unreadable")
+        if fresh:
+            self._announce(
+                [
+                    (message_of(event, stored), event)
+                    for event, stored in zip(read.events, incoming.events, strict=True)
+                    if event.id in fresh
+                ]
+            )
+        if read.reply is not None:
+            return Answer(200, read.reply.body, read.reply.content_type.encode())
         return Answer(
             202,
             orjson.dumps(
                 {
-                    "outcome": reading.outcome.value,
-                    "reason": reading.reason,
-                    "events": [event.id for event in new],
-                    "duplicates": len(events) - len(new),
+                    "outcome": incoming.outcome,
+                    "reason": incoming.reason,
+                    "events": [event.id for event in read.events if event.id in fresh],
+                    "duplicates": len(read.events) - len(fresh),
                 }
             ),
         )
 
-    async def _quarantine(self, inbound: Inbound, request: Request, reason: str) -> Answer:
-        """Signed but unreadable: kept with its bytes, and said so."""
-        digest = body_hash(request.body)
-        log.warning("webhook unreadable", connection=inbound.name, reason=reason, body_hash=digest)
-        incoming = Incoming(
-            id=f"{inbound.name}:unreadable:{digest}",
-            connection=inbound.name,
-            outcome="unreadable",
-            reason=reason,
-            body_hash=digest,
-            body_size=len(request.body),
-            body=request.body,
-        )
-        try:
-            await self._intake.store(incoming)
-        except StorageUnavailableError:
-            return replace(_problem(503, "the delivery could not be stored"), retry_after=RETRY_AFTER_SECONDS)
-        self._observations.outcome(connection=inbound.name, outcome="unreadable")
-        return _problem(400, reason)
+    def _say_full(self, name: str, reason: str) -> None:
+        """One line now and then: a flood of refusals must not become a flood of lines."""
+        now = time.monotonic()
+        if now >= self._silent_until.get(name, 0.0):
+            self._silent_until[name] = now + SAY_FULL_SECONDS
+            log.warning("webhooks are refused with 503", connection=name, reason=reason)
+
+
+def unreadable(inbound: Inbound, request: Request, *, reason: str) -> Incoming:
+    """The row of a delivery that was signed and cannot be read. Pure."""
+    digest = body_hash(request.body)
+    return Incoming(
+        id=f"{inbound.name}:unreadable:{digest}",
+        connection=inbound.name,
+        outcome=UNREADABLE,
+        reason=reason,
+        body_hash=digest,
+        body_size=len(request.body),
+        body=request.body,
+    )
 
 
 def prepare(
     inbound: Inbound, request: Request, reading: Normalised, *, received_at: datetime
 ) -> tuple[Incoming, list[Event]]:
-    """The rows of one delivery and the events in them. Pure."""
+    """The rows of one delivery and the events in them. Pure.
+
+    The events come without their payload, which the rows have: what waits to be published must not hold it twice.
+    """
     traceparent = request.headers.get("traceparent") or new_traceparent()
+    payload = reading.payload if isinstance(reading.payload, dict) else dict(reading.payload)
     events: list[Event] = []
     stored: list[IncomingEvent] = []
     for fact in reading.facts:
@@ -204,7 +251,7 @@ def prepare(
             fact,
             source=inbound.connector.source,
             connection=inbound.name,
-            payload=reading.payload,
+            payload={},
             received_at=received_at,
             traceparent=traceparent,
         )
@@ -217,7 +264,7 @@ def prepare(
                 kind=fact.kind,
                 subject=event.subject,
                 time=event.time.timestamp(),
-                body=encode(event),
+                body=encode(event, payload),
             )
         )
     key = reading.delivery_key
@@ -234,24 +281,30 @@ def prepare(
     return incoming, events
 
 
-def encode(event: Event) -> bytes:
-    """The CloudEvents JSON of an event, the same as the model's own but several times faster to make."""
+def encode(event: Event, payload: dict[str, Any]) -> bytes:
+    """The CloudEvents JSON of an event with this payload: the model's own, several times faster to make."""
     data = event.data
     document = {
         **event.__dict__,
-        "data": {**data.__dict__, "actor": data.actor.__dict__, "subject": data.subject.__dict__},
+        "data": {
+            **data.__dict__,
+            "actor": data.actor.__dict__,
+            "subject": data.subject.__dict__,
+            "payload": payload,
+        },
     }
     try:
         return orjson.dumps(document, option=orjson.OPT_UTC_Z)
     except TypeError:  # a number beyond 64 bits somewhere in the payload
-        return event.model_dump_json().encode()
+        whole = event.model_copy(update={"data": data.model_copy(update={"payload": payload})})
+        return whole.model_dump_json().encode()
 
 
 def message_of(event: Event, stored: IncomingEvent) -> Message:
     """The Kafka message of an event; too large for Kafka, it travels without its payload and says where that is."""
     if len(stored.body) <= MAX_MESSAGE_BYTES:
         return Message(EVENTS.name, event.id, event.subject, stored.body)
-    return Message(EVENTS.name, event.id, event.subject, encode(event.without_payload()))
+    return Message(EVENTS.name, event.id, event.subject, encode(event.without_payload(), {}))
 
 
 class _TooLargeError(Exception):
@@ -262,7 +315,8 @@ class _GoneError(Exception):
     pass
 
 
-async def _read(receive: Receive, headers: Mapping[str, str], *, limit: int) -> bytes:
+async def _body(receive: Receive, headers: Mapping[str, str], place: Place, *, limit: int) -> bytes:
+    """The body, which `place` holds as it grows: what was only announced takes no room."""
     declared = headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise _TooLargeError
@@ -277,6 +331,7 @@ async def _read(receive: Receive, headers: Mapping[str, str], *, limit: int) -> 
             size += len(chunk)
             if size > limit:
                 raise _TooLargeError
+            place.hold(size)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,4 +1,4 @@
-"""Storing deliveries in groups: whatever arrives while one commit runs goes into the next one.
+"""Storing deliveries in groups: whatever arrives while one commit runs goes into the next one, fairly by connection.
 
 Must not acknowledge anything: it returns once the delivery is durable, and raises when it is not.
 """
@@ -6,80 +6,130 @@ Must not acknowledge anything: it returns once the delivery is durable, and rais
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
+
+from connectors.room import Limits, Room
 from storage.database import Database, StorageUnavailableError
 from storage.deliveries import Incoming, store_deliveries
+from storage.turns import Turns
 
-MAX_WAITING: Final = 5000
-"""Deliveries in memory waiting for a commit. More are refused with 503, so that memory stays flat under a flood."""
 GROUP: Final = 256
+GROUP_BYTES: Final = 8_000_000
+"""Most of one commit: bounds how long the next one waits."""
+COMMITS: Final = 2
+"""Transactions under way: one that is being synced, and one that waits for its turn and fills up meanwhile."""
 OVER: Final = "this process is ending"
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class _Waiter:
+    delivery: Incoming
+    done: asyncio.Future[set[str]]
 
 
 class Intake:
     """One per process. `run` must be running for `store` to return."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, limits: Limits | None = None) -> None:
         self._database = database
-        self._waiting: list[tuple[Incoming, asyncio.Future[set[str]]]] = []
+        self.room = Room(limits or Limits())
+        """Shared with the door, which reads bodies into it."""
+        self._waiting: Turns[_Waiter] = Turns()
+        self._unanswered: set[_Waiter] = set()
         self._some = asyncio.Event()
+        self._queued = False
+        """A transaction has been asked for and has not begun: it will take whatever waits by then."""
         self._over = False
 
     async def store(self, delivery: Incoming) -> set[str]:
         """Make a delivery durable and return the ids of its events that are new.
 
-        Raises StorageUnavailableError when it could not be stored, or when too many wait already.
+        Raises StorageUnavailableError when it could not be stored: NoRoomError when too much waits already.
         """
         if self._over:
             raise StorageUnavailableError(OVER)
-        if len(self._waiting) >= MAX_WAITING:
-            msg = f"{MAX_WAITING} deliveries wait to be stored; the database is too slow for what comes in"
-            raise StorageUnavailableError(msg)
-        done: asyncio.Future[set[str]] = asyncio.get_running_loop().create_future()
-        self._waiting.append((delivery, done))
-        self._some.set()
-        return await done
+        with self.room.enter(delivery.connection, delivery.size):
+            waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
+            self._unanswered.add(waiter)
+            try:
+                self._waiting.put(delivery.connection, waiter, size=delivery.size)
+                if not self._queued:
+                    self._some.set()
+                return await waiter.done
+            finally:
+                self._unanswered.discard(waiter)
 
     async def run(self) -> None:
         """Commit groups until cancelled. Whoever waits then is told that nothing was stored."""
-        group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]] = ()
         try:
-            while True:
-                await self._some.wait()
-                group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-                if not self._waiting:
-                    self._some.clear()
-                if group:
-                    await self._commit(group)
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(COMMITS):
+                    tasks.create_task(self._commit_groups(), name=f"intake-{number}")
         finally:
             self._over = True
-            _fail([*group, *self._waiting], StorageUnavailableError(OVER))
+            _fail(self._unanswered, StorageUnavailableError(OVER))
 
-    async def _commit(self, group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]]) -> None:
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            if self._waiting and not self._queued:
+                self._queued = True
+                await self._commit()
+            if self._waiting and not self._queued:
+                self._some.set()
+
+    async def _commit(self) -> None:
+        """One transaction. It takes its group when it begins, not before: until then more may come."""
+        group: list[_Waiter] = []
+
+        def store_waiting(connection: Connection) -> set[str]:
+            self._queued = False  # before looking: whoever comes from now on asks for another transaction
+            group.extend(self._waiting.take(GROUP, size=GROUP_BYTES))
+            return store_deliveries(connection, [one.delivery for one in group]) if group else set()
+
         try:
-            fresh = await self._database.write(store_deliveries, [delivery for delivery, _ in group])
+            fresh = await self._database.write(store_waiting)
         except StorageUnavailableError as error:
+            if not group:  # it did not even begin, so nobody who waits can be helped
+                self._queued = False
+                group = self._waiting.take(len(self._waiting), size=self._waiting.size)
             _fail(group, error)
-            return
         except Exception as error:  # noqa: BLE001 - every waiter hears of it; none may hang
-            # Something about one delivery: it must not take the others of its group with it.
-            if len(group) > 1:
-                for one in group:
-                    await self._commit([one])
-            else:
-                _fail(group, StorageUnavailableError(f"it could not be stored ({type(error).__name__})"))
+            await self._commit_one_by_one(group, error)
+        else:
+            _tell(group, fresh)
+
+    async def _commit_one_by_one(self, group: Sequence[_Waiter], error: Exception) -> None:
+        """Something about one delivery: it must not take the others of its group with it."""
+        if len(group) == 1:
+            _fail(group, StorageUnavailableError(f"it could not be stored ({type(error).__name__})"))
             return
-        for delivery, done in group:
-            # Copies that came into one group: the first one has the event, the others are duplicates.
-            first = {event.id for event in delivery.events} & fresh
-            fresh -= first
-            if not done.done():
-                done.set_result(first)
+        for one in group:
+            try:
+                fresh = await self._database.write(store_deliveries, [one.delivery])
+            except StorageUnavailableError as away:
+                _fail([one], away)
+            except Exception as fault:  # noqa: BLE001 - told to its waiter
+                _fail([one], StorageUnavailableError(f"it could not be stored ({type(fault).__name__})"))
+            else:
+                _tell([one], fresh)
 
 
-def _fail(group: Sequence[tuple[Incoming, asyncio.Future[set[str]]]], error: StorageUnavailableError) -> None:
-    for _, done in group:
-        if not done.done():
-            done.set_exception(StorageUnavailableError(str(error)))
+def _tell(group: Sequence[_Waiter], fresh: set[str]) -> None:
+    for one in group:
+        # Copies that came into one group: the first one has the event, the others are duplicates.
+        first = {event.id for event in one.delivery.events} & fresh
+        fresh -= first
+        if not one.done.done():
+            one.done.set_result(first)
+
+
+def _fail(group: Iterable[_Waiter], error: StorageUnavailableError) -> None:
+    for one in group:
+        if not one.done.done():
+            one.done.set_exception(StorageUnavailableError(str(error)))

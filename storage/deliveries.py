@@ -44,6 +44,11 @@ class Incoming:
     origin: DeliveryOrigin = DeliveryOrigin.DELIVERED
     events: Sequence[IncomingEvent] = field(default_factory=tuple)
 
+    @property
+    def size(self) -> int:
+        """Bytes that it keeps in memory while it waits."""
+        return sum(len(event.body) for event in self.events) + len(self.body or b"")
+
 
 def store_deliveries(connection: Connection, batch: Sequence[Incoming]) -> set[str]:
     """Store a batch. Return the ids of the events that are new; all others were known facts."""

@@ -14,9 +14,10 @@ from sqlalchemy import func, select
 
 from connectors.base import Identity
 from connectors.ingress import Inbound, Ingress
-from connectors.intake import MAX_WAITING, Intake
+from connectors.intake import Intake
 from connectors.observations import Observations
 from connectors.registry import connector
+from connectors.room import Limits
 from hub.demo.scenarios import webhook
 from schemas.topics import MAX_MESSAGE_BYTES
 from storage.database import Database, StorageUnavailableError
@@ -292,20 +293,21 @@ async def test_what_cannot_be_stored_is_503_with_a_time_to_come_back() -> None:
 
 async def test_too_many_waiting_are_refused_rather_than_kept_in_memory(database: Database) -> None:
     """The committing task is not running: nothing drains."""
-    intake = Intake(database)
+    most = 5000
+    intake = Intake(database, limits=Limits(deliveries=most, share=1.0))
 
     def delivery(number: int) -> Incoming:
         return Incoming(f"slack:{number}", "slack", "ignored", body_hash="0", body_size=1)
 
     loop = asyncio.get_running_loop()
     waiting: Sequence[asyncio.Task[set[str]]] = [
-        loop.create_task(intake.store(delivery(number))) for number in range(MAX_WAITING)
+        loop.create_task(intake.store(delivery(number))) for number in range(most)
     ]
     await asyncio.sleep(0)
-    with pytest.raises(StorageUnavailableError, match=str(MAX_WAITING)):
-        await intake.store(delivery(MAX_WAITING))
+    with pytest.raises(StorageUnavailableError, match=str(most)):
+        await intake.store(delivery(most))
     running = loop.create_task(intake.run())
-    assert await asyncio.gather(*waiting) == [set()] * MAX_WAITING
+    assert await asyncio.gather(*waiting) == [set()] * most
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
