@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.event import Actor, Event, EventData, Kind, Subject, Visibility
+from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
+from schemas.policy.shapes import OutputPolicy, Refusal
 from schemas.result import Origin, Receipt
 
 if TYPE_CHECKING:
@@ -171,6 +173,10 @@ class OutputSpec:
     arguments: type[OutputArguments]
     to_origin: bool
     """True where the output can be addressed by the event that started the run (`to: origin`)."""
+    code: tuple[str, ...] = ()
+    """Arguments that are files and no prose: not read for links, but for credentials."""
+    mentions: bool = False
+    """True where text can notify people, so that a rule may name some (`mentions`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +191,12 @@ class Post:
     origin: Origin
     to_origin: bool
     """True: the address is `origin`; False: it is `target`."""
+    policy: OutputPolicy = field(default_factory=OutputPolicy)
+    """The rule's, for what only shows when posting: whom text may notify."""
+    known: KnownSecrets = NONE_KNOWN
+    """The hub's own secrets, which nothing that is posted may contain."""
+    wanted_at: float = 0.0
+    """When it was wanted, in seconds since the epoch on the database's clock: the same at each attempt."""
 
 
 class PostError(ConnectorError):
@@ -193,6 +205,15 @@ class PostError(ConnectorError):
 
 class PostRefusedError(PostError):
     """Permanent: the vendor will never take this (unknown repository, no permission, bad field)."""
+
+
+class PostPolicyError(PostRefusedError):
+    """The rule does not allow it, which only the vendor's data could tell. The agent may do better."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.clause = refusal.clause
+        """The part of the policy."""
 
 
 class PostRetryError(PostError):
@@ -237,8 +258,12 @@ class Poster(ABC):
     async def identify(self) -> Identity:
         """Ask the vendor who our credential is. Raises PostError. Called at start and by `doctor`."""
 
-    async def repository(self, name: str) -> RepositoryAccess:
-        """Address and short-lived token of a repository. Only connectors that host code override this."""
+    async def repository(self, name: str, *, write: bool = True) -> RepositoryAccess:
+        """Address and short-lived token of a repository. Only connectors that host code override this.
+
+        `write=False`: a token that can only read, where the credential can make one.
+        """
+        del write
         msg = f"a {type(self).__name__} has no repositories: asked for {name!r}; name a github connection in the rule"
         raise PostRefusedError(msg)
 
@@ -252,6 +277,9 @@ class Connector(ABC):
     """Bytes. A larger webhook is answered 413 unread."""
     settings: ClassVar[type[ConnectionSettings]] = ConnectionSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = {}
+    web_hosts: ClassVar[tuple[str, ...]] = ()
+    """Hosts of the vendor's own pages, which text may link to; `*.example.com` for subdomains. The host of `api_url`
+    comes on top."""
 
     @abstractmethod
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:

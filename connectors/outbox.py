@@ -23,6 +23,7 @@ from connectors.base import (
     Identity,
     Post,
     Poster,
+    PostPolicyError,
     PostRefusedError,
     PostRetryError,
     PostUncertainError,
@@ -30,6 +31,7 @@ from connectors.base import (
 from connectors.circuits import Circuits
 from connectors.healer import Healer
 from connectors.observations import Observations
+from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
 from schemas.result import Receipt, Result
 from storage.bell import Bell
 from storage.database import Database, StorageUnavailableError
@@ -97,7 +99,9 @@ class Outbox:
         lease: float = LEASE_SECONDS,
         on_progress: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        known: Callable[[], KnownSecrets] = lambda: NONE_KNOWN,
     ) -> None:
+        self._known = known
         self._connections = connections
         self._database = database
         self._owner = owner
@@ -230,12 +234,13 @@ class Outbox:
         if claim.counted > MAX_ATTEMPTS:
             return await self._refuse(claim, f"given up after {MAX_ATTEMPTS} attempts")
         try:
-            post, poster = self._prepare(claim.result)
+            post, poster = self._prepare(claim)
             async with asyncio.timeout_at(until):
                 found = await poster.find(post) if claim.attempts > 1 else None
                 receipt = found or await poster.create(post)
         except PostRefusedError as error:
-            return await self._refuse(claim, str(error))
+            clause = error.clause if isinstance(error, PostPolicyError) else None
+            return await self._refuse(claim, str(error), clause=clause)
         except PostRetryError as error:
             return await self._failed(claim, str(error), wait=error.retry_after, outcome="retry")
         except (PostUncertainError, TimeoutError) as error:
@@ -250,7 +255,8 @@ class Outbox:
         self._circuits.succeeded(claim.result.connection)
         return await self._keep(claim, receipt, found=found is not None)
 
-    def _prepare(self, result: Result) -> tuple[Post, Poster]:
+    def _prepare(self, claim: ResultClaim) -> tuple[Post, Poster]:
+        result = claim.result
         outbound = self._connections().get(result.connection)
         if outbound is None:
             msg = f"no connection is called {result.connection!r}; it was removed from the configuration"
@@ -272,6 +278,9 @@ class Outbox:
                     arguments=spec.arguments.model_validate(result.arguments),
                     origin=result.origin,
                     to_origin=to_origin,
+                    policy=result.policy,
+                    known=self._known(),
+                    wanted_at=claim.wanted_at,
                 ),
                 outbound.poster,
             )
@@ -286,8 +295,8 @@ class Outbox:
         self._settled.ring()
         return "found" if found else "posted"
 
-    async def _refuse(self, claim: ResultClaim, error: str) -> str:
-        await self._database.write(refuse_result, claim, error)
+    async def _refuse(self, claim: ResultClaim, error: str, *, clause: str | None = None) -> str:
+        await self._database.write(refuse_result, claim, error, clause=clause)
         log.warning("post refused", result=claim.id, output=claim.result.output, reason=error)
         self._settled.ring()
         return "refused"

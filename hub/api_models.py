@@ -72,6 +72,10 @@ class ResultView(_Answer):
     artefact: str | None
     error: str | None
     """Why it was refused, or what the last attempt met."""
+    clause: str | None
+    """The part of the rule's policy that refused it, such as `links` or `max_diff_lines`."""
+    shown: dict[str, Any] | None
+    """What would have been posted: of staged results only."""
     attempts: int
     created_at: datetime
     updated_at: datetime

@@ -34,7 +34,7 @@ from hub.api_models import (
     WorkerView,
 )
 from schemas.event import Event
-from schemas.result import Receipt
+from schemas.result import Receipt, Result
 from storage import queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
@@ -326,12 +326,20 @@ def _results(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[R
                 note=(receipt.note or None) if receipt else None,
                 artefact=row["artefact"],
                 error=row["error"],
+                clause=row["clause"],
+                shown=_shown(row["body"]) if row["body"] is not None else None,
                 attempts=row["attempts"],
                 created_at=time_of(row["created_at"]),
                 updated_at=time_of(row["updated_at"]),
             )
         )
     return found
+
+
+def _shown(body: bytes) -> dict[str, Any]:
+    """The part of a staged result that people want to see."""
+    result = Result.model_validate_json(body)
+    return {"target": result.target, **result.arguments}
 
 
 def cursor_of(page: Page) -> str | None:

@@ -35,6 +35,7 @@ from hub.configuration import (
 )
 from hub.embedded_broker import embedded_broker
 from hub.gaps import start_healing
+from hub.gating import facts_of, own_secrets
 from hub.logs import keep_secret
 from hub.metrics import Metrics
 from hub.progress import Progress
@@ -51,6 +52,7 @@ from runner.timing import Timing
 from runner.worker import Worker
 from runner.world import World
 from schemas.config import Config
+from schemas.policy.gate import Gate
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
 from storage import healing, results, runs, workers
 from storage.bell import Bell
@@ -113,6 +115,7 @@ class Parts:
     live: dict[str, LiveConnection]
     outbound: dict[str, Outbound]
     inbound: dict[str, Inbound]
+    gate: Gate
     settled: Bell = field(default_factory=Bell)
     ingress: Ingress | None = None
     intake: Intake | None = None
@@ -202,6 +205,7 @@ async def _assemble(
     broker = Broker(settings, database, bootstrap=bootstrap)
     publisher = Publisher(database, broker)
     holder.append(publisher)
+    further = own_secrets(settings)
     http = await stack.enter_async_context(httpx.AsyncClient(limits=httpx.Limits(max_connections=100)))
     parts = Parts(
         settings=settings,
@@ -217,6 +221,7 @@ async def _assemble(
         live=live,
         outbound=outbound_of(live, http) if roles & {"poster", "runner", "ingress"} else {},
         inbound=inbound_of(live),
+        gate=Gate(lambda: facts_of(live, further=further)),
     )
     return parts
 
@@ -256,6 +261,7 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             repositories=ConnectedRepositories(lambda: parts.outbound),
             announce=parts.publisher.announce,
             can_report=lambda name: name in parts.outbound,
+            gate=parts.gate,
             timing=replace(
                 makers.timing,
                 lease=settings.run_lease_seconds,
@@ -280,6 +286,7 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             settled=parts.settled,
             observations=parts.metrics,
             on_progress=lambda: progress.beat("poster"),
+            known=lambda: parts.gate.known,
         )
         progress.held_back = parts.outbox.held_back
         parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=parts.outbox.take)

@@ -17,11 +17,14 @@ from router.problems import hint, quote, unknown
 from router.shapes import Finding, validate
 from schemas.config import Output
 from schemas.dispatch import Grant
+from schemas.policy.shapes import POLICY_FIELDS, OutputPolicy
 
 MAX_USES: Final = 100
 DEFAULT_USES: Final = 10
 ONCE: Final = frozenset({"open_pull_request"})
 """Outputs of which a run makes one unless the rule says otherwise."""
+OPTIONS: Final = ("to", "connection", "max", "name", *sorted(POLICY_FIELDS))
+"""What every output takes besides its target's fields."""
 _TOOL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
@@ -36,6 +39,10 @@ class OutputSpecLike(Protocol):
     def arguments(self) -> type[BaseModel]: ...
     @property
     def to_origin(self) -> bool: ...
+    @property
+    def code(self) -> tuple[str, ...]: ...
+    @property
+    def mentions(self) -> bool: ...
 
 
 OutputSpecs = Mapping[str, Mapping[str, OutputSpecLike]]
@@ -54,6 +61,7 @@ class PlannedOutput:
     """By the event's source where `connection` is None; else one entry under the connection's own source."""
     targets: Mapping[str, dict[str, Any]]
     uses: int
+    policy: OutputPolicy = field(default_factory=OutputPolicy)
 
 
 @dataclass
@@ -124,10 +132,12 @@ class OutputReader:
             return None, findings
         uses, name, wrong = _tool_options(output.output, options, specs.values())
         findings += wrong
+        policy, wrong = _policy(output.output, options, specs.values())
+        findings += wrong
         targets: dict[str, dict[str, Any]] = {}
         for source, spec in specs.items():
             target, wrong = validate(spec.target, options)
-            findings += [found for found in wrong if found not in findings]
+            findings += [found for found in map(_nearer, wrong) if found not in findings]
             if target is not None:
                 targets[source] = target.model_dump(mode="json", by_alias=True, exclude_unset=True)
                 if connection is not None and spec.to_origin and spec.target.model_fields and not options:
@@ -136,7 +146,7 @@ class OutputReader:
                     findings.append(Finding((), msg))
         if findings:
             return None, findings
-        return PlannedOutput(name, output.output, connection, specs, targets, uses), []
+        return PlannedOutput(name, output.output, connection, specs, targets, uses, policy), []
 
     def _at_connection(self, output: str, connection: str) -> tuple[dict[str, OutputSpecLike], list[Finding]]:
         source = self._connections[connection]
@@ -197,6 +207,31 @@ def _tool_options(
     return uses, name, findings
 
 
+def _nearer(found: Finding) -> Finding:
+    """An unknown field may be a misspelt option of every output, which the target's model does not know."""
+    if len(found.location) != 1 or not found.message.startswith("unknown field"):
+        return found
+    name = str(found.location[0])
+    near = hint(name, OPTIONS)
+    if not near.startswith("did you mean"):
+        return found
+    return Finding(found.location, f"unknown field {name!r}; {near}", found.severity)
+
+
+def _policy(
+    output: str, options: dict[str, Any], specs: Iterable[OutputSpecLike]
+) -> tuple[OutputPolicy, list[Finding]]:
+    """Take the policy's fields out of `options`, unless the target itself has a field of that name."""
+    given = list(specs)
+    own = {name for spec in given for name in spec.target.model_fields}
+    written = {name: options.pop(name) for name in sorted(POLICY_FIELDS - own) if name in options}
+    policy, findings = validate(OutputPolicy, written)
+    if written.get("mentions") and not all(spec.mentions for spec in given):
+        msg = f"{quote(output)} notifies nobody anyway; remove mentions"
+        findings.append(Finding(("mentions",), msg))
+    return policy or OutputPolicy(), findings
+
+
 def compose(planned: Sequence[PlannedOutput], *, source: str) -> tuple[Grant, ...]:
     """The grants of a rule for an event from `source`, each tool under a name of its own."""
     grants: list[Grant] = []
@@ -221,6 +256,8 @@ def compose(planned: Sequence[PlannedOutput], *, source: str) -> tuple[Grant, ..
                 description=_description(spec, output.connection, target),
                 input_schema=input_schema(spec.arguments),
                 max=output.uses,
+                policy=output.policy,
+                code=spec.code,
             )
         )
     return tuple(grants)

@@ -55,6 +55,7 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
         repository=None if written.repository is None else _repository(written.repository),
         repositories=tuple(_repository(one) for one in written.repositories),
+        staged=written.staged,
         limits=Limits(
             budget_cents=written.limits.budget_cents,
             timeout_seconds=written.limits.timeout.total_seconds(),
@@ -71,4 +72,5 @@ def _repository(written: RuleRepository) -> Repository:
         branch=written.branch,
         commit=written.commit,
         mount_path=written.mount_path,
+        access=written.access,
     )

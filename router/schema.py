@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from router.checks import is_secret
 from router.grants import MAX_USES, OutputSpecs
 from schemas.config import SECRET_REFERENCE, Config
+from schemas.policy.shapes import OutputPolicy
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE: Final = {"type": "string", "pattern": f"^(?:{SECRET_REFERENCE.pattern})$"}
@@ -79,6 +80,9 @@ def _output(specs: OutputSpecs, definitions: dict[str, Any]) -> dict[str, Any]:
             own["connection"] = {"type": "string"}
             own.setdefault("max", {"type": "integer", "minimum": 1, "maximum": MAX_USES})
             own.setdefault("name", {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$"})
+            policy = _embedded(OutputPolicy, f"policy_{source}_{output}", definitions)["properties"]
+            for name, shape in policy.items():
+                own.setdefault(name, shape)
             by_name.setdefault(output, []).append(target)
     options = [
         {

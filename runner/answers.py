@@ -7,13 +7,17 @@ service has taken it. One try per look; whatever did not get through is tried ag
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from runner.errors import RefusedError, ServiceError
-from runner.report import tool_answer, tool_result
+from runner.report import hosts_of, tool_answer, tool_result
 from runner.turn import ToolCall, Turn
+from schemas.dispatch import Grant
+from schemas.policy.shapes import Allowed, Judgement, Refusal, Staged
+from schemas.result import Result
 from storage.results import Settled
 from storage.tables import ResultStatus
 
@@ -24,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 NO_APPROVAL: Final = "This needs a person's approval, and the rule provides for none. Find another way."
 OLD_CALL: Final = "This belongs to a task that is over; it was not done."
+STAGED: Final = "Staged; not posted: this rule only shows what would be. Go on as if it had been done."
+MAX_REFUSED: Final = 10
+"""Refusals of one output in a run, after which it is not judged any more: an agent that learns nothing costs money."""
 MAX_REFUSALS: Final = 3
 """Answers to one call that the service may refuse while its history shows none, before the run fails over it."""
 
@@ -82,14 +89,54 @@ class Answers:
             text = f"There is no tool {call.name!r} here. Granted are: {granted}."
             await self._send(tool_answer(call.id, text, is_error=True), call.id)
         elif call.id not in self._wanted:
-            result = tool_result(dispatch, run.claim.run_id, grant, call)
-            used = sum(slot.startswith(f"{grant.name}:") for slot in run.slots if slot != result.slot)
-            if used >= grant.max:
-                text = f"{grant.name} may be used {grant.max} times in a run, and that is used up."
-                await self._send(tool_answer(call.id, text, is_error=True), call.id)
+            await self._judged(grant, call)
+
+    async def _judged(self, grant: Grant, call: ToolCall) -> None:
+        """Have it published, or settle it here and now: refused by the rule, or shown only."""
+        run = self._run
+        dispatch = run.claim.dispatch
+        result = tool_result(dispatch, run.claim.run_id, grant, call)
+        others = {slot for slot in run.slots if slot.startswith(f"{grant.name}:") and slot != result.slot}
+        refused = others & run.refused
+        if len(refused) >= MAX_REFUSED:
+            text = f"{grant.name} was refused {len(refused)} times in this run; it is not looked at again."
+            await self._send(tool_answer(call.id, text, is_error=True), call.id)
+            return
+        judgement: Judgement
+        if len(others - refused) >= grant.max:
+            text = f"{grant.name} may be used {grant.max} times in a run, and that is used up."
+            judgement = Refusal("max", text)
+        else:
+            judgement = await asyncio.to_thread(
+                run.world.gate.judge,
+                grant.policy,
+                call.input,
+                target=grant.target,
+                code=grant.code,
+                hosts=hosts_of(dispatch),
+                staged=dispatch.staged,
+            )
+        match judgement:
+            case Allowed(arguments):
+                await run.want(_with(result, arguments), tool_use_id=call.id)
+                self._wanted.add(call.id)
                 return
-            await run.want(result, tool_use_id=call.id)
-            self._wanted.add(call.id)
+            case Staged(arguments):
+                settled = await run.settle(
+                    _with(result, arguments), status=ResultStatus.STAGED, tool_use_id=call.id
+                )
+            case Refusal(clause, reason):
+                self._log.info("an output was refused by the rule", output=grant.output, clause=clause)
+                settled = await run.settle(  # without the arguments: they may hold the secret it is about
+                    _with(result, {}),
+                    status=ResultStatus.REFUSED,
+                    tool_use_id=call.id,
+                    error=reason,
+                    clause=clause,
+                )
+        self._settled[call.id] = settled
+        if await self._send(_told(settled, call.id), call.id):
+            await run.answered(settled)
 
     async def _send(self, answer: dict[str, Any], tool_use_id: str) -> bool:
         """Send one answer; True when the service has it. A second answer is refused, which is as good as given."""
@@ -129,8 +176,14 @@ class Answers:
         self._delay = min(self._timing.max_delay, self._delay * 2)
 
 
+def _with(result: Result, arguments: Mapping[str, Any]) -> Result:
+    return result.model_copy(update={"arguments": dict(arguments)})
+
+
 def _told(settled: Settled, tool_use_id: str) -> dict[str, Any]:
     """What the agent learns of a result."""
+    if settled.status is ResultStatus.STAGED:
+        return tool_answer(tool_use_id, STAGED, is_error=False)
     if settled.status is not ResultStatus.POSTED:
         return tool_answer(tool_use_id, f"Not done: {settled.error}", is_error=True)
     receipt = settled.receipt

@@ -22,7 +22,7 @@ from runner.lease import Lease, LostError
 from runner.messages import marker_of, work_message
 from runner.opening import open_session
 from runner.reader import Inbox
-from runner.report import FINAL_SLOT, REPOSITORY, failure_text, final_result, outcome_of
+from runner.report import FINAL_SLOT, REPOSITORY, failure_text, final_result, hosts_of, outcome_of
 from runner.sending import SessionGoneError
 from runner.turn import Ending, Turn, cost_cents, plain_usage
 from runner.world import MountError, World
@@ -31,7 +31,14 @@ from schemas.topics import RESULTS
 from storage import runs
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
-from storage.results import Settled, mark_answered, settled_results, slots_of, want_result
+from storage.results import (
+    Settled,
+    mark_answered,
+    settle_result,
+    settled_results,
+    slots_of,
+    want_result,
+)
 from storage.runs import Claim
 from storage.states import RUN_TERMINAL
 from storage.tables import ResultStatus, RunStatus
@@ -40,6 +47,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+DONE: Final = frozenset({ResultStatus.POSTED, ResultStatus.STAGED})
+"""What counts as published where only that matters."""
 AT_WORK: Final = frozenset({RunStatus.RUNNING, RunStatus.STOPPING})
 
 
@@ -218,6 +227,26 @@ class RunExecution:
         if new:
             self._announce(result)
 
+    async def settle(self, result: Result, **outcome: Any) -> Settled:
+        """Store a result that nobody will post; the keywords are those of `storage.results.settle_result`."""
+
+        def store(connection: Connection) -> Settled:
+            if not runs.note_run(connection, self.claim):
+                raise LostError
+            return settle_result(connection, result, **outcome)
+
+        settled = await self.world.database.write(store)
+        self.slots[result.slot] = result.output
+        self._settled[result.slot] = settled
+        return settled
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """Slots that will never be posted: they do not count as uses."""
+        return frozenset(
+            slot for slot, result in self._settled.items() if result.status is ResultStatus.REFUSED
+        )
+
     async def answered(self, settled: Settled) -> None:
         """Note that the agent was told of a result. Only for people who look: the session's history decides."""
         self._settled[settled.slot] = settled
@@ -256,7 +285,7 @@ class RunExecution:
     async def _end_with(self, turn: Turn, *, error: str | None = None) -> None:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
-        posted = any(result.status is ResultStatus.POSTED for result in self._settled.values())
+        posted = any(result.status in DONE for result in self._settled.values())
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
         status, reason = outcome_of(turn, self.stop_reason, posted=posted)
@@ -266,7 +295,8 @@ class RunExecution:
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage
         total = cost_cents(usage)
-        wanted = self._closing_words(turn, status, reason)
+        wanted = await asyncio.to_thread(self._closing_words, turn, status, reason)
+        shown: list[Settled] = []
         useless = turn.ending is Ending.GONE or self.stop_reason == REPOSITORY
 
         def store(connection: Connection) -> None:
@@ -286,7 +316,10 @@ class RunExecution:
                 cost_cents=cost,
             ):
                 raise LostError
-            if wanted is not None:
+            if wanted is not None and dispatch.staged:
+                staged = settle_result(connection, wanted, status=ResultStatus.STAGED, tool_use_id=None)
+                shown[:] = [staged]
+            elif wanted is not None:
                 want_result(connection, wanted, tool_use_id=None)
             if useless:
                 runs.forget_session(connection, dispatch.conversation, self.session_id)
@@ -295,7 +328,10 @@ class RunExecution:
         self._progressed(RunStatus.REPORTING)
         if wanted is not None:
             self.slots[FINAL_SLOT] = wanted.output
-            self._announce(wanted)
+            if shown:
+                self._settled[FINAL_SLOT] = shown[0]
+            else:
+                self._announce(wanted)
         self.claim.row.update(outcome=status.value, error=reason)
         self._log.info("session ended its turn", outcome=status.value, error=reason, cost_cents=total)
 
@@ -312,7 +348,11 @@ class RunExecution:
             text = failure_text(status, error, self.claim.run_id, last_text=turn.last_text)
         elif self._spoke_at_origin():
             return None  # the agent answered by its own comment; its closing words would only repeat it
-        return final_result(dispatch, self.claim.run_id, text) if text else None
+        if not text:
+            return None
+        return final_result(
+            dispatch, self.claim.run_id, self.world.gate.own_words(text, hosts=hosts_of(dispatch))
+        )
 
     def _spoke_at_origin(self) -> bool:
         speaking = {
@@ -323,7 +363,7 @@ class RunExecution:
         return any(
             slot.partition(":")[0] in speaking
             for slot, result in self._settled.items()
-            if result.status is ResultStatus.POSTED
+            if result.status in DONE
         )
 
     async def _usage(self) -> dict[str, Any] | None:

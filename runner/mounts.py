@@ -23,7 +23,7 @@ async def resources_of(world: World, mounts: Iterable[Repository]) -> tuple[list
     resources: list[dict[str, Any]] = []
     due = world.timing.token_refresh
     for mount in mounts:
-        access = await world.repositories.access(mount.connection, mount.name)
+        access = await world.repositories.access(mount.connection, mount.name, write=mount.access == "write")
         resource: dict[str, Any] = {
             "type": "github_repository",
             "url": access.url,
@@ -48,7 +48,9 @@ async def refresh_tokens(world: World, mounts: Iterable[Repository], session: An
     due = world.timing.token_refresh
     for mount in mounts:
         try:
-            access = await world.repositories.access(mount.connection, mount.name)
+            access = await world.repositories.access(
+                mount.connection, mount.name, write=mount.access == "write"
+            )
             for resource in getattr(session, "resources", None) or []:
                 if _is(resource, mount, access.url):
                     await world.service.rotate_token(session.id, resource.id, access.token)

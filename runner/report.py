@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from runner.turn import Ending, ToolCall, Turn
 from schemas.dispatch import Dispatch, Grant
@@ -47,8 +48,18 @@ def tool_result(dispatch: Dispatch, run_id: str, grant: Grant, call: ToolCall) -
         target={**grant.target, **({} if grant.connection else {"to": "origin"})},
         arguments=call.input,
         origin=origin_of(dispatch),
+        policy=grant.policy,
         traceparent=dispatch.traceparent,
     )
+
+
+def hosts_of(dispatch: Dispatch) -> frozenset[str]:
+    """The host of the event's own page, which may be linked to: the vendor named it."""
+    try:
+        host = urlsplit(dispatch.event.data.subject.url or "").hostname
+    except ValueError:
+        return frozenset()
+    return frozenset({host.lower()} if host else ())
 
 
 def final_result(dispatch: Dispatch, run_id: str, text: str) -> Result:

@@ -11,6 +11,7 @@ from runner.catalogue import Catalogue
 from runner.search import SessionSearch
 from runner.service import Service
 from runner.timing import Timing
+from schemas.policy.gate import Gate
 from schemas.result import Result
 from storage.database import Database
 from storage.outbox import Message
@@ -34,7 +35,7 @@ class MountAccess(Protocol):
 class Repositories(Protocol):
     """Finds out how to mount a repository. Raises `MountError` with the reason when it cannot be mounted."""
 
-    async def access(self, connection: str, name: str) -> MountAccess: ...
+    async def access(self, connection: str, name: str, *, write: bool = True) -> MountAccess: ...
 
 
 class MountError(Exception):
@@ -57,6 +58,8 @@ class World:
     can_report: Callable[[str], bool]
     """True where the connection of that name can post a comment."""
     timing: Timing = field(default_factory=Timing)
+    gate: Gate = field(default_factory=Gate)
+    """Judges what is about to be published."""
 
     @cached_property
     def search(self) -> SessionSearch:

@@ -231,6 +231,8 @@ class RuleRepository(_Strict):
     """Instead of a branch."""
     mount_path: Annotated[str, StringConstraints(pattern=r"^/\S+$", max_length=500)] | None = None
     """Default: `/workspace/<repo>`."""
+    access: Literal["write", "read"] = "write"
+    """What the session's token is good for. `read` can be enforced with a GitHub App only."""
 
     @model_validator(mode="after")
     def _one_checkout(self) -> RuleRepository:
@@ -255,8 +257,8 @@ class RuleLimits(_Strict):
 class Output(_Strict):
     """One output that a rule grants: `comment`, or `open_pull_request: {connection: …, repository: …}`.
 
-    `options` are as written; `router.grants` reads `to`, `connection`, `max` and `name` from them and gives
-    the rest to the connector's target model.
+    `options` are as written; `router.grants` reads `to`, `connection`, `max`, `name` and the policy's fields
+    (`schemas.policy.shapes.OutputPolicy`) from them and gives the rest to the connector's target model.
     """
 
     output: Text
@@ -319,6 +321,8 @@ class Rule(_Strict):
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
     """The instructions. Plain text: nothing of an event is ever spliced in."""
     outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()
+    staged: bool = False
+    """Show what would be posted, the report too, and post nothing."""
     report: Literal["origin", "failures", "none"] = "origin"
     """What is posted where the event came from at the end: the agent's last message (unless it commented
     there itself) and failures; failures only; or nothing."""

@@ -5,11 +5,12 @@ Shapes only. Written by the router to `triggerhub.dispatches`, read by the runne
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.event import Event
+from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
 
@@ -31,6 +32,10 @@ class Grant(BaseModel):
     """JSON Schema of what the agent supplies."""
     max: int = 10
     """How many times a run may use it."""
+    policy: OutputPolicy = Field(default_factory=OutputPolicy)
+    """What text may link to and whom it may notify; judged before a result is stored, and when it is posted."""
+    code: tuple[str, ...] = ()
+    """Arguments that are files and no prose."""
 
 
 class Repository(BaseModel):
@@ -44,6 +49,7 @@ class Repository(BaseModel):
     branch: str | None = None
     commit: str | None = None
     mount_path: str | None = None
+    access: Literal["write", "read"] = "write"
 
     @property
     def path(self) -> str:
@@ -82,6 +88,8 @@ class Dispatch(BaseModel):
     """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.
     `none`: neither."""
     grants: tuple[Grant, ...] = ()
+    staged: bool = False
+    """Nothing of this run is posted; what would be is recorded."""
     repository: Repository | None = None
     repositories: tuple[Repository, ...] = ()
     """Further ones."""

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.event import Subject
+from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
 
@@ -41,6 +42,7 @@ class Result(BaseModel):
     target: dict[str, Any] = Field(default_factory=dict)
     arguments: dict[str, Any] = Field(default_factory=dict)
     origin: Origin
+    policy: OutputPolicy = Field(default_factory=OutputPolicy)
     traceparent: str | None = None
 
 

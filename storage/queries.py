@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, or_, select
 
 from storage.rows import table
 from storage.tables import (
@@ -22,6 +22,7 @@ from storage.tables import (
     EventRow,
     ReplayRow,
     ResultRow,
+    ResultStatus,
     RunRow,
     VerdictRow,
 )
@@ -248,12 +249,15 @@ def runs_of_event(connection: Connection, event_id: str) -> list[Row]:
 
 
 def result_rows(connection: Connection, run_ids: Sequence[str]) -> list[Row]:
-    """Results of these runs, in the order they were wanted, without their bodies."""
+    """Results of these runs, in the order they were wanted; `body` is None but for those that are staged."""
     rows = table(ResultRow)
     if not run_ids:
         return []
+    body = case((rows.c.status == ResultStatus.STAGED.value, rows.c.body))
     query = (
-        select(*_columns(rows)).where(rows.c.run_id.in_(list(run_ids))).order_by(rows.c.created_at, rows.c.id)
+        select(*_columns(rows), body.label("body"))
+        .where(rows.c.run_id.in_(list(run_ids)))
+        .order_by(rows.c.created_at, rows.c.id)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
 

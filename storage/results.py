@@ -33,6 +33,8 @@ class ResultClaim:
     excused: int = 0
     age: float = 0.0
     """Seconds since it was wanted."""
+    wanted_at: float = 0.0
+    """Seconds since the epoch."""
 
     @property
     def counted(self) -> int:
@@ -52,34 +54,59 @@ class Settled:
     error: str | None
     tool_use_id: str | None
     answered: bool
+    clause: str | None = None
+
+
+def settle_result(
+    connection: Connection,
+    result: Result,
+    *,
+    status: ResultStatus,
+    tool_use_id: str | None,
+    error: str | None = None,
+    clause: str | None = None,
+) -> Settled:
+    """Store a result that is through before anybody tried it (refused by the rule, or staged), once.
+
+    It is announced to nobody. Where the slot is taken already, what is stored there counts.
+    """
+    now = read_clock(connection)
+    row = _row(result, body=result.model_dump_json().encode(), now=now, tool_use_id=tool_use_id)
+    row |= {"status": status.value, "error": plain(error), "clause": clause}
+    insert_new(connection, ResultRow, [row])
+    stored = settled_results(connection, [result.run]).get(result.run, [])
+    found = next((one for one in stored if one.id == result.id), None)
+    if found is None:
+        msg = f"the result {result.id} is on its way and cannot be settled as {status}"
+        raise RuntimeError(msg)
+    return found
+
+
+def _row(result: Result, *, body: bytes, now: float, tool_use_id: str | None) -> dict[str, Any]:
+    return {
+        "id": result.id,
+        "run_id": result.run,
+        "slot": result.slot,
+        "conversation": result.conversation,
+        "output": result.output,
+        "connection": result.connection,
+        "status": ResultStatus.PENDING.value,
+        "body": body,
+        "tool_use_id": tool_use_id,
+        "attempts": 0,
+        "excused": 0,
+        "due_at": now,
+        "fence": 0,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def want_result(connection: Connection, result: Result, *, tool_use_id: str | None) -> bool:
     """Store a result and its message, once. True when it is new."""
     now = read_clock(connection)
-    new = insert_new(
-        connection,
-        ResultRow,
-        [
-            {
-                "id": result.id,
-                "run_id": result.run,
-                "slot": result.slot,
-                "conversation": result.conversation,
-                "output": result.output,
-                "connection": result.connection,
-                "status": ResultStatus.PENDING.value,
-                "body": result.model_dump_json().encode(),
-                "tool_use_id": tool_use_id,
-                "attempts": 0,
-                "excused": 0,
-                "due_at": now,
-                "fence": 0,
-                "created_at": now,
-                "updated_at": now,
-            }
-        ],
-    )
+    row = _row(result, body=result.model_dump_json().encode(), now=now, tool_use_id=tool_use_id)
+    new = insert_new(connection, ResultRow, [row])
     if new:
         outbox.put(connection, RESULTS.name, ref=result.id, key=result.conversation, now=now)
     return bool(new)
@@ -89,28 +116,7 @@ def take_result(connection: Connection, result: Result, body: bytes) -> None:
     """A poster has the message: PENDING → READY. A result that another program published is stored first."""
     now = read_clock(connection)
     rows = table(ResultRow)
-    insert_new(
-        connection,
-        ResultRow,
-        [
-            {
-                "id": result.id,
-                "run_id": result.run,
-                "slot": result.slot,
-                "conversation": result.conversation,
-                "output": result.output,
-                "connection": result.connection,
-                "status": ResultStatus.PENDING.value,
-                "body": body,
-                "attempts": 0,
-                "excused": 0,
-                "due_at": now,
-                "fence": 0,
-                "created_at": now,
-                "updated_at": now,
-            }
-        ],
-    )
+    insert_new(connection, ResultRow, [_row(result, body=body, now=now, tool_use_id=None)])
     connection.execute(
         update(rows)
         .where(and_(rows.c.id == result.id, rows.c.status == ResultStatus.PENDING.value))
@@ -173,6 +179,7 @@ def claim_results(
                 result=Result.model_validate_json(row.body),
                 excused=row.excused,
                 age=now - row.created_at,
+                wanted_at=row.created_at,
             )
         )
     return claims
@@ -198,9 +205,11 @@ def keep_receipt(connection: Connection, claim: ResultClaim, receipt: Receipt) -
     return changed
 
 
-def refuse_result(connection: Connection, claim: ResultClaim, error: str) -> bool:
-    """POSTING → REFUSED for good."""
-    return _finish(connection, claim, status=ResultStatus.REFUSED, error=plain(error))
+def refuse_result(
+    connection: Connection, claim: ResultClaim, error: str, *, clause: str | None = None
+) -> bool:
+    """POSTING → REFUSED for good. `clause`: the part of the rule's policy, where it was that."""
+    return _finish(connection, claim, status=ResultStatus.REFUSED, error=plain(error), clause=clause)
 
 
 def postpone_result(
@@ -276,6 +285,7 @@ def settled_results(connection: Connection, run_ids: Collection[str]) -> dict[st
                 error=row["error"],
                 tool_use_id=row["tool_use_id"],
                 answered=row["answered_at"] is not None,
+                clause=row["clause"],
             )
         )
     return found

@@ -33,7 +33,7 @@ RUN_TERMINAL: Final = frozenset(status for status, moves in RUN_MOVES.items() if
 RUN_ACTIVE: Final = frozenset(set(RunStatus) - RUN_TERMINAL - {RunStatus.QUEUED})
 """Statuses in which the run owns its conversation (the partial unique index in `storage.tables` names the same)."""
 
-RESULT_TERMINAL: Final = frozenset({ResultStatus.POSTED, ResultStatus.REFUSED})
+RESULT_TERMINAL: Final = frozenset({ResultStatus.POSTED, ResultStatus.REFUSED, ResultStatus.STAGED})
 
 
 class MoveError(RuntimeError):

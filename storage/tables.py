@@ -50,7 +50,9 @@ class ResultStatus(StrEnum):
     POSTED = "posted"
     """Done, with a receipt."""
     REFUSED = "refused"
-    """Will never be posted; `error` says why."""
+    """Will never be posted; `error` says why, and `clause` names the part of the rule's policy where it was that."""
+    STAGED = "staged"
+    """Would have been posted; the rule wants it shown only."""
 
 
 class LetterStatus(StrEnum):
@@ -322,6 +324,8 @@ class ResultRow(SQLModel, table=True):
     fence: int = 0
     created_at: float = Field(sa_column=Column(Double, nullable=False))
     updated_at: float = Field(sa_column=Column(Double, nullable=False))
+    clause: str | None = None
+    """The part of the rule's policy that refused it."""
 
 
 class DeadLetterRow(SQLModel, table=True):

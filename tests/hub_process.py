@@ -335,8 +335,8 @@ def _makers(without: Sequence[str], *, quick: bool) -> Any:
         async def identify(self) -> Identity:
             return await self._inner.identify()
 
-        async def repository(self, name: str) -> RepositoryAccess:
-            return await self._inner.repository(name)
+        async def repository(self, name: str, *, write: bool = True) -> RepositoryAccess:
+            return await self._inner.repository(name, write=write)
 
     def blind_outbox(connections: Any, database: Any, **options: Any) -> Outbox:
         return Outbox(

@@ -91,9 +91,9 @@ class Mounts:
         """How long the tokens live."""
         self.asked = 0
 
-    async def access(self, connection: str, name: str) -> RepositoryAccess:
+    async def access(self, connection: str, name: str, *, write: bool = True) -> RepositoryAccess:
         """See runner.world.Repositories."""
-        del connection
+        del connection, write
         self.asked += 1
         if self.problem is not None:
             raise self.problem

@@ -35,8 +35,8 @@ class Credentials(ABC):
         """A token that may be used on `owner/repo`."""
 
     @abstractmethod
-    async def clone_token(self, repository: str) -> tuple[str, float | None]:
-        """A token to hand to a session that clones and pushes: no wider than it can be made.
+    async def clone_token(self, repository: str, *, write: bool = True) -> tuple[str, float | None]:
+        """A token to hand to a session that clones, and with `write` pushes: no wider than it can be made.
 
         Beside it the seconds that it lives; None where no end is known.
         """
@@ -62,7 +62,8 @@ class NoCredentials(Credentials):
         msg = f"nothing can be posted to {repository}: the connection has no credential; give it token or app"
         raise PostRefusedError(msg)
 
-    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+    async def clone_token(self, repository: str, *, write: bool = True) -> tuple[str, float | None]:
+        del write  # a fixed token is what it is
         return await self.token(repository), None
 
     async def identify(self) -> Identity:
@@ -80,7 +81,8 @@ class TokenCredentials(Credentials):
         del repository  # one token for everything
         return self._token
 
-    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+    async def clone_token(self, repository: str, *, write: bool = True) -> tuple[str, float | None]:
+        del write  # a fixed token is what it is
         return await self.token(repository), None
 
     async def identify(self) -> Identity:
@@ -125,9 +127,10 @@ class AppCredentials(Credentials):
             self._tokens[installation] = (token, time.monotonic() + lifetime * FRESH)
             return token
 
-    async def clone_token(self, repository: str) -> tuple[str, float | None]:
+    async def clone_token(self, repository: str, *, write: bool = True) -> tuple[str, float | None]:
         """A new token each time, so that a session has the whole hour; for its contents alone."""
-        narrowing = {"repositories": [repository.partition("/")[2]], "permissions": {"contents": "write"}}
+        permissions = {"contents": "write" if write else "read"}
+        narrowing = {"repositories": [repository.partition("/")[2]], "permissions": permissions}
         token, lifetime = await self._mint(
             await self._installation(repository), repository, narrowing=narrowing
         )

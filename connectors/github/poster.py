@@ -70,10 +70,10 @@ class GitHubPoster(Poster):
     async def identify(self) -> Identity:
         return await self._client.identity()
 
-    async def repository(self, name: str) -> RepositoryAccess:
+    async def repository(self, name: str, *, write: bool = True) -> RepositoryAccess:
         """`https://github.com/<name>` and a token; an App's is new, and good for its contents alone."""
         check_repository(name)
-        token, seconds = await self._client.credentials.clone_token(name)
+        token, seconds = await self._client.credentials.clone_token(name, write=write)
         return RepositoryAccess(url=f"https://github.com/{name}", token=token, seconds=seconds)
 
     def _output(self, post: Post) -> Output:

@@ -33,6 +33,7 @@ class SentryConnector(Connector):
     source: ClassVar[str] = "sentry"
     settings: ClassVar[type[ConnectionSettings]] = SentrySettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    web_hosts: ClassVar[tuple[str, ...]] = ("sentry.io", "*.sentry.io")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:  # noqa: ARG002 - the timestamp is not signed
         verify.verify(request, secrets=secrets)

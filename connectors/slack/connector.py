@@ -24,6 +24,7 @@ class SlackConnector(Connector):
     source: ClassVar[str] = "slack"
     settings: ClassVar[type[ConnectionSettings]] = SlackSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    web_hosts: ClassVar[tuple[str, ...]] = ("slack.com", "*.slack.com")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:
         verify(request, secrets=secrets, now=now)

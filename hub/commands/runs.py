@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,6 +115,8 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         say("no results")
     for result in found.results:
         say(told(result))
+        if result.shown is not None:
+            say(staged(result.shown))
     if found.final_text:
         say("\nthe agent's last message:\n" + found.final_text)
 
@@ -148,10 +151,21 @@ def told(result: ResultView) -> str:
     if result.note:
         line += f", {result.note}"
     if result.error and result.status != "posted":
+        line += f" ({result.clause})" if result.clause else ""
         line += f": {result.error}"
     if result.attempts > 1:
         line += f" ({result.attempts} attempts)"
     return line
+
+
+def staged(shown: Mapping[str, Any]) -> str:
+    """What would have been posted, field by field."""
+    lines: list[str] = []
+    for name, value in shown.items():
+        text = value if isinstance(value, str) else as_json(value)
+        first, *rest = text.splitlines() or [""]
+        lines += [f"    {name}: {first}", *(f"      {line}" for line in rest)]
+    return "\n".join(lines)
 
 
 def _check_status(status: str | None) -> None:

@@ -323,7 +323,8 @@ async def test_a_fault_of_ours_in_one_run_leaves_the_others_alone(
     sqlite_template: Path, tmp_path: Path
 ) -> None:
     class Broken:
-        async def access(self, connection: str, name: str) -> Any:
+        async def access(self, connection: str, name: str, *, write: bool = True) -> Any:
+            del write
             raise RuntimeError(f"a fault in {connection} {name}")
 
     async with bench(sqlite_template, tmp_path, timing=replace(QUICK, max_attempts=2)) as runner:

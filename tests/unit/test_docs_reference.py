@@ -38,6 +38,7 @@ from schemas.config import (
     Schedule,
 )
 from schemas.event import KINDS, TRUSTS, Event
+from schemas.policy.shapes import OutputPolicy
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 from storage.outbox import SWEEP_DELAYS
 from storage.results import MAX_ATTEMPTS
@@ -53,7 +54,9 @@ def first_column(page: Path, marker: str) -> list[str]:
     return [name for row in table(page, marker) for name in names(row[0])]
 
 
-@pytest.mark.parametrize("model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Agent, Environment])
+@pytest.mark.parametrize(
+    "model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Agent, Environment, OutputPolicy]
+)
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:
     fields = {field.alias or name for name, field in model.model_fields.items()}
     shown = first_column(CONFIGURATION, f"table: {model.__name__}")

@@ -103,7 +103,7 @@ def test_active_is_what_the_partial_index_says() -> None:
 
 
 def test_results_end_posted_or_refused() -> None:
-    assert {ResultStatus.POSTED, ResultStatus.REFUSED} == RESULT_TERMINAL
+    assert {ResultStatus.POSTED, ResultStatus.REFUSED, ResultStatus.STAGED} == RESULT_TERMINAL
 
 
 @given(st.lists(st.sampled_from(list(RunStatus)), max_size=12))
