@@ -282,9 +282,15 @@ class RunExecution:
                 self._log.warning("the session was not interrupted; the upkeep will", reason=str(failure))
         await self._end_with(Turn(None), error=error)
 
+    async def _catch_up(self) -> None:
+        """Read what was posted. The answer to a call may have arrived without our hearing of it: the rows know."""
+        if self.slots:
+            await self.world.database.read(self._load)
+
     async def _end_with(self, turn: Turn, *, error: str | None = None) -> None:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
+        await self._catch_up()
         posted = any(result.status in DONE for result in self._settled.values())
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from runner_world import MOUNT, PULL_REQUEST, Bench, bench, dispatch_of, grant, limits
 
+from sandbox.faults import Mode
+
 
 @pytest.fixture
 async def runner(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
@@ -49,6 +51,17 @@ async def test_an_own_comment_takes_the_place_of_the_last_message(runner: Bench)
     assert row["status"] == "succeeded", row["error"]
     assert len(runner.comments()) == 1
     assert row["final_text"] not in runner.comments()[0]
+
+
+@pytest.mark.parametrize("mode", ["commit_then_status", "commit_then_cut"])
+async def test_it_does_so_too_where_the_answer_arrived_and_nobody_heard_of_it(
+    runner: Bench, mode: Mode
+) -> None:
+    runner.outside.faults.ask(mode, service="anthropic", method="POST", path="*/events", skip=1)
+    row = await runner.run(dispatch_of(scenario="scenario=custom_tools", grants=(grant(),)))
+    assert row["status"] == "succeeded", row["error"]
+    (comment,) = runner.comments()
+    assert row["final_text"] not in comment
 
 
 async def test_a_comment_somewhere_else_does_not(runner: Bench) -> None:
