@@ -100,6 +100,8 @@ class Ingress:
         self._announce = announce
         self._observations = observations
         self._clock = clock
+        self._storing: dict[object, float] = {}
+        """Deliveries that are being stored: since when."""
         self.closing = False
         """True while stopping: new webhooks get 503, so that the vendor tries again elsewhere or later."""
         self._silent_until: dict[str, float] = {}
@@ -136,7 +138,7 @@ class Ingress:
             read = await self._read(scope, receive, inbound)
             if isinstance(read, Answer):
                 return read
-            fresh = await self._intake.store(read.incoming)
+            fresh = await self._stored(read.incoming)
         except NoRoomError as error:
             self._say_full(name, str(error))
             return replace(_problem(503, "too much waits to be stored"), retry_after=RETRY_AFTER_SECONDS)
@@ -212,6 +214,18 @@ class Ingress:
                 }
             ),
         )
+
+    def waits(self) -> float:
+        """Seconds for which the delivery that waits longest has waited to be stored; 0 where none waits."""
+        return time.monotonic() - min(self._storing.values()) if self._storing else 0.0
+
+    async def _stored(self, incoming: Incoming) -> set[str]:
+        key = object()
+        self._storing[key] = time.monotonic()
+        try:
+            return await self._intake.store(incoming)
+        finally:
+            del self._storing[key]
 
     def _say_full(self, name: str, reason: str) -> None:
         """One line now and then: a flood of refusals must not become a flood of lines."""

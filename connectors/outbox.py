@@ -133,9 +133,11 @@ class Outbox:
 
     async def run(self) -> None:
         """Claim and post until cancelled, or until `stopping` and nothing is in hand."""
+        self._on_progress()
         async with asyncio.TaskGroup() as tasks:
             while not (self.stopping and self._free == CONCURRENCY):
                 claims: list[ResultClaim] = []
+                well = True
                 # From before the claim: its answer may be late, and the lease runs on the database's clock.
                 until = asyncio.get_running_loop().time() + self._lease * ATTEMPT_SHARE
                 if self._free and not self.stopping:
@@ -143,13 +145,19 @@ class Outbox:
                         claims = await self._claim()
                     except StorageUnavailableError as error:
                         log.warning("results could not be claimed", error=str(error))
+                        well = False
                 for claim in claims:
                     self._free -= 1
                     tasks.create_task(self._carry_out(claim, until=until), name=f"post-{claim.id}")
-                if not claims:
+                if well:
                     self._on_progress()
+                if not claims:
                     await self._bell.wait(POLL_SECONDS)
         self._stopped.set()
+
+    def is_full(self) -> bool:
+        """Whether it has as many posts in hand as it may, and claims no more. Each of them has its time limit."""
+        return self._free == 0
 
     def held_back(self) -> dict[str, float]:
         """Connections that get no posts at present, with the seconds until one is tried."""
@@ -211,7 +219,6 @@ class Outbox:
                 outcome=outcome,
                 seconds=time.perf_counter() - began,
             )
-            self._on_progress()
             self._bell.ring()
 
     async def _in_turn(self, claim: ResultClaim, gate: asyncio.Semaphore, *, until: float) -> str:

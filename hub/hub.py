@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import structlog
 
 from connectors.base import Identity, PostError
@@ -25,6 +25,7 @@ from connectors.ingress import Inbound, Ingress
 from connectors.intake import Intake
 from connectors.outbox import Outbound, Outbox
 from hub.broker import Broker
+from hub.clocks import Clocks
 from hub.configuration import (
     LiveConnection,
     Loaded,
@@ -38,8 +39,8 @@ from hub.gaps import start_healing
 from hub.gating import facts_of, own_secrets
 from hub.logs import keep_secret
 from hub.metrics import Metrics
-from hub.progress import Progress
-from hub.publisher import Publisher
+from hub.progress import PUBLISHER, Progress
+from hub.publisher import SWEEP_SECONDS, Publisher
 from hub.repositories import ConnectedRepositories
 from hub.server import Pages, bind, serving
 from hub.settings import Settings
@@ -83,6 +84,10 @@ class Makers:
     outbox: Callable[..., Outbox] = Outbox
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
+    router: Callable[..., Router] = Router
+    worker: Callable[..., Worker] = Worker
+    clock: Callable[[], float] = time.time
+    """This machine's time, as far as it is compared with others'."""
 
 
 @dataclass(slots=True)
@@ -110,6 +115,7 @@ class Parts:
     publisher: Publisher
     metrics: Metrics
     progress: Progress
+    clocks: Clocks
     rules: Rules
     loaded: Loaded
     live: dict[str, LiveConnection]
@@ -147,8 +153,9 @@ async def running_hub(
         database = open_database(settings.database_url)
         stack.push_async_callback(database.close)
         await upgrade(database)
-        parts = await _assemble(stack, settings, loaded, live, roles, database)
-        _add_roles(stack, parts, api_key, makers or Makers())
+        makers = makers or Makers()
+        parts = await _assemble(stack, settings, loaded, live, roles, database, Clocks(clock=makers.clock))
+        _add_roles(stack, parts, api_key, makers)
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
@@ -166,7 +173,7 @@ async def running_hub(
             connections=live,
         )
         async with asyncio.TaskGroup() as tasks:
-            background = await _start(tasks, stack, parts, listener, watch, makers or Makers())
+            background = await _start(tasks, stack, parts, listener, watch, makers)
             try:
                 yield hub
             finally:
@@ -183,6 +190,7 @@ async def _assemble(
     live: dict[str, LiveConnection],
     roles: frozenset[str],
     database: Database,
+    clocks: Clocks,
 ) -> Parts:
     instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     metrics = Metrics()
@@ -203,10 +211,12 @@ async def _assemble(
     else:
         bootstrap = settings.bootstrap_servers
     broker = Broker(settings, database, bootstrap=bootstrap)
-    publisher = Publisher(database, broker)
+    publisher = Publisher(
+        database, broker, on_progress=lambda: parts.progress.beat(PUBLISHER, "sweep", every=SWEEP_SECONDS)
+    )
     holder.append(publisher)
     further = own_secrets(settings)
-    http = await stack.enter_async_context(httpx.AsyncClient(limits=httpx.Limits(max_connections=100)))
+    http = await stack.enter_async_context(clocks.client())
     parts = Parts(
         settings=settings,
         roles=roles,
@@ -215,7 +225,16 @@ async def _assemble(
         broker=broker,
         publisher=publisher,
         metrics=metrics,
-        progress=Progress(database, broker, metrics, instance=instance, roles=roles),
+        progress=Progress(
+            database,
+            broker,
+            metrics,
+            instance=instance,
+            roles=roles,
+            stuck=settings.stuck_seconds,
+            clocks=clocks,
+        ),
+        clocks=clocks,
         rules=Rules(loaded.rules),
         loaded=loaded,
         live=live,
@@ -233,18 +252,19 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
         parts.ingress = Ingress(
             parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
         )
+        progress.intake_age = parts.ingress.waits
     if "router" in parts.roles:
-        router = Router(
-            parts.rules,
-            parts.database,
-            announce=parts.publisher.announce,
-            on_progress=lambda: progress.beat("router"),
-        )
-        parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=router.take)
+        router = makers.router(parts.rules, parts.database, announce=parts.publisher.announce)
+        take = progress.taking("router", router.take)
+        parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=take)
         parts.scheduler = Scheduler(parts.rules, parts.database, announce=parts.publisher.announce)
     if "runner" in parts.roles:
         client = make_client(
-            api_key=api_key, base_url=settings.anthropic_base_url, max_connections=settings.max_runs + 100
+            api_key=api_key,
+            base_url=settings.anthropic_base_url,
+            max_connections=settings.max_runs + 100,
+            clock=parts.clocks.clock,
+            on_date=parts.clocks.saw_service,
         )
         stack.push_async_callback(client.close)
         permits = Permits(
@@ -268,15 +288,17 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
                 heartbeat=settings.run_lease_seconds * HEARTBEAT_SHARE,
             ),
         )
-        parts.worker = Worker(
+        parts.worker = makers.worker(
             world,
             owner=parts.instance,
             max_runs=settings.max_runs,
             settled=parts.settled,
-            on_progress=lambda: progress.beat("runner"),
+            on_progress=lambda part, every: progress.beat("runner", part, every=every),
         )
+        progress.full["runner"] = parts.worker.is_full
         parts.metrics.runs.set_function(lambda: float(parts.worker.running) if parts.worker else 0.0)
-        parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=parts.worker.take)
+        take = progress.taking("runner", parts.worker.take)
+        parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=take)
     if "poster" in parts.roles:
         parts.outbox = makers.outbox(
             lambda: parts.outbound,
@@ -289,7 +311,9 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
             known=lambda: parts.gate.known,
         )
         progress.held_back = parts.outbox.held_back
-        parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=parts.outbox.take)
+        progress.full["poster"] = parts.outbox.is_full
+        take = progress.taking("poster", parts.outbox.take)
+        parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=take)
 
 
 async def _start(

@@ -1,54 +1,65 @@
-"""Health that means progress: each role says when it last got something done, and readiness is judged from that."""
+"""Health that means progress: each role says when it last got something done, and readiness is judged from that.
+
+Collects what was seen and hands it to `checks`; starts and stops nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, Final
 
 import structlog
+from sqlalchemy import Connection
 
-from hub.broker import Broker
+from hub import checks
+from hub.broker import Broker, Handler, Taken
+from hub.checks import REPORTS, Beat, Check, Seen
+from hub.clocks import Clocks
 from hub.metrics import Metrics
+from hub.settings import STUCK_SECONDS
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
-from storage import outbox, workers
+from storage import outbox, overdue, workers
+from storage.clock import read_clock
 from storage.database import Database, StorageUnavailableError
 
 log = structlog.get_logger(__name__)
 
-REPORT_SECONDS: Final = 5.0
-STUCK_SECONDS: Final = 45.0
-"""A role that did nothing for this long, though it looks for work every second, is wedged."""
 CONSUMERS: Final = {EVENTS.name: "router", DISPATCHES.name: "runner", RESULTS.name: "poster"}
 """Which role consumes a topic."""
-FED: Final = "router"
-"""It only moves when messages come: with none waiting, silence is no trouble. The other roles look for work by
-themselves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of `/readyz`."""
-
-    name: str
-    ok: bool
-    detail: str
+TOPICS: Final = {role: topic for topic, role in CONSUMERS.items()}
+PUBLISHER: Final = "publisher"
+"""Every process has one: it beats like a role, and shows as `outbox`."""
 
 
 class Progress:
     """One per process."""
 
     def __init__(
-        self, database: Database, broker: Broker, metrics: Metrics, *, instance: str, roles: frozenset[str]
+        self,
+        database: Database,
+        broker: Broker,
+        metrics: Metrics,
+        *,
+        instance: str,
+        roles: frozenset[str],
+        stuck: float = STUCK_SECONDS,
+        clocks: Clocks | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._broker = broker
         self._metrics = metrics
         self._instance = instance
         self._roles = roles
-        self._beats: dict[str, float] = {}
+        self._stuck = stuck
+        self._report_seconds = stuck / REPORTS
+        self._clocks = clocks if clocks is not None else Clocks()
+        self._now = now
+        self._seen = {role: Seen(now()) for role in (*sorted(roles), PUBLISHER)}
+        self._numbers = count()
         self._stored_at = 0.0
         self._reached_at = 0.0
         self._waiting: dict[str, float] = {}
@@ -57,12 +68,31 @@ class Progress:
         """Connections that get no posts at present, with seconds until one is tried."""
         self.silent: Callable[[], Mapping[str, str]] = dict
         """Connections that get no webhooks against their habit, with the reason."""
+        self.full: dict[str, Callable[[], bool]] = {}
+        """By role: whether it has all that it can hold at once."""
+        self.intake_age: Callable[[], float] = lambda: 0.0
+        """Seconds for which the delivery that waits longest has waited to be stored."""
         self.started = False
         self.stopping = False
 
-    def beat(self, role: str) -> None:
-        """The role's loop came round."""
-        self._beats[role] = time.monotonic()
+    def beat(self, role: str, part: str = "work", *, every: float = 0.0) -> None:
+        """A loop of the role came round. `every`: seconds that it rests in between by design."""
+        self._seen[role].beats[part] = Beat(self._now(), every)
+
+    def taking(self, role: str, handler: Handler) -> Handler:
+        """The role's Kafka handler, watched."""
+        seen = self._seen[role]
+
+        async def watched(batch: Sequence[Taken[Any]]) -> None:
+            number = next(self._numbers)
+            seen.in_hand[number] = self._now()
+            try:
+                await handler(batch)
+                seen.taken_at = self._now()
+            finally:
+                del seen.in_hand[number]
+
+        return watched
 
     async def run(self) -> None:
         """Report to the database and look at the broker until cancelled."""
@@ -72,16 +102,18 @@ class Progress:
 
     def checks(self) -> list[Check]:
         """Everything that must be well for this process to be ready."""
-        now = time.monotonic()
+        now, stuck = self._now(), self._stuck
+        published = self._seen[PUBLISHER]
+        poisoned = self._broker.poisoned
         found = [
             Check("started", self.started, "consuming" if self.started else "still starting"),
             Check("stopping", not self.stopping, "stopping" if self.stopping else "no"),
-            self._recent("database", self._stored_at, now, "last written"),
-            self._recent("broker", self._reached_at, now, "last answered"),
-            self._messages(),
-            Check(
-                "consuming", self._broker.poisoned is None, self._broker.poisoned or "records are readable"
-            ),
+            checks.recent("database", self._stored_at, now=now, what="last written", stuck=stuck),
+            checks.recent("broker", self._reached_at, now=now, what="last answered", stuck=stuck),
+            checks.messages(self._waiting, stuck=stuck),
+            Check("consuming", poisoned is None, poisoned or "records are readable"),
+            checks.outbox(published.beats.get("sweep"), published.due, now=now, stuck=stuck),
+            checks.clock(self._clocks.differences()),
         ]
         if "poster" in self._roles:
             held = ", ".join(
@@ -97,58 +129,75 @@ class Progress:
             found.append(
                 Check("arrivals", ok=True, detail=quiet or "no connection is silent against its habit")
             )
-        found += [self._role(role, now) for role in sorted(self._roles & set(self._beats))]
-        return found
+        return found + [self._role(role) for role in sorted(self._roles - {"web"})]
 
-    def _messages(self) -> Check:
-        """Whether what this process consumes comes round. Other roles' topics are other processes' business."""
-        if not self._waiting:
-            return Check("messages", ok=True, detail="none waits for the roles of this process")
-        topic, age = max(self._waiting.items(), key=lambda item: item[1])
-        return Check(
-            "messages", age < STUCK_SECONDS, f"oldest message not consumed is {age:.0f} s old, of {topic}"
+    def _role(self, role: str) -> Check:
+        if role == "ingress":
+            return checks.ingress(self.intake_age(), stuck=self._stuck)
+        topic = TOPICS.get(role, "")
+        return checks.role(
+            role,
+            self._seen[role],
+            now=self._now(),
+            stuck=self._stuck,
+            topic=topic,
+            waits=self._waiting.get(topic, 0.0),
+            full=self.full[role]() if role in self.full else False,
         )
-
-    def _role(self, role: str, now: float) -> Check:
-        check = self._recent(role, self._beats.get(role, 0.0), now, "last looked for work")
-        if role == FED and not check.ok and EVENTS.name not in self._waiting:
-            return Check(role, ok=True, detail=f"{check.detail}; nothing waits for it")
-        return check
-
-    @staticmethod
-    def _recent(name: str, at: float, now: float, what: str) -> Check:
-        if not at:
-            return Check(name, ok=False, detail=f"{what} never")
-        return Check(name, now - at < STUCK_SECONDS, f"{what} {now - at:.0f} s ago")
 
     async def _report(self) -> None:
         while True:
             try:
-                count, age = await self._database.read(outbox.depth)
-                waiting = await self._database.read(outbox.oldest)
-                self._waiting = {
-                    topic: seconds
-                    for topic, seconds in waiting.items()
-                    if CONSUMERS.get(topic) in self._roles
-                }
-                self._metrics.outbox.set(count)
-                self._metrics.outbox_age.set(age)
-                now = time.monotonic()
+                await self._look()
                 for role in sorted(self._roles):
-                    recent = role not in self._beats or self._role(role, now).ok
+                    check = self._role(role) if role != "web" else Check(role, ok=True, detail="")
                     await self._database.write(
-                        workers.report, role=role, instance=self._instance, progressed=recent
+                        workers.report,
+                        role=role,
+                        instance=self._instance,
+                        progressed=check.ok,
+                        note="" if check.ok else check.detail,
                     )
-                self._stored_at = time.monotonic()
+                self._stored_at = self._now()
             except StorageUnavailableError as error:
                 log.warning("the database does not take writes", error=str(error))
-            await asyncio.sleep(REPORT_SECONDS)
+            await asyncio.sleep(self._report_seconds)
+
+    async def _look(self) -> None:
+        """At what waits, and at the database's clock."""
+        count_, age = await self._database.read(outbox.depth)
+        waiting = await self._database.read(outbox.oldest)
+        self._waiting = {
+            topic: seconds for topic, seconds in waiting.items() if CONSUMERS.get(topic) in self._roles
+        }
+        self._metrics.outbox.set(count_)
+        self._metrics.outbox_age.set(age)
+        held = tuple(self.held_back())
+
+        def heads(connection: Connection) -> dict[str, str | None]:
+            found = {PUBLISHER: overdue.first_message(connection)}
+            if "runner" in self._roles:
+                found["runner"] = overdue.first_run(connection)
+            if "poster" in self._roles:
+                found["poster"] = overdue.first_result(connection, without=held)
+            return found
+
+        for role, first in (await self._database.read(heads)).items():
+            self._seen[role].due.saw(first, now=self._now())
+        await self._database.read(self._compare_clocks)
+
+    def _compare_clocks(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            return  # its clock is this machine's
+        before = self._clocks.clock()
+        there = read_clock(connection)
+        self._clocks.saw_database(there, before=before, after=self._clocks.clock())
 
     async def _reach(self) -> None:
         while True:
             try:
                 if await self._broker.ping():
-                    self._reached_at = time.monotonic()
+                    self._reached_at = self._now()
             except Exception as error:  # noqa: BLE001 - any failure to reach it means not ready
                 log.warning("the broker does not answer", error=type(error).__name__)
-            await asyncio.sleep(REPORT_SECONDS)
+            await asyncio.sleep(self._report_seconds)

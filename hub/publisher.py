@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -32,9 +32,12 @@ Announcement = tuple[Message, BaseModel | None]
 class Publisher:
     """One per process."""
 
-    def __init__(self, database: Database, broker: Broker) -> None:
+    def __init__(
+        self, database: Database, broker: Broker, *, on_progress: Callable[[], None] = lambda: None
+    ) -> None:
         self._database = database
         self._broker = broker
+        self._on_progress = on_progress
         self._waiting: deque[Announcement] = deque()
         self._bell = Bell()
 
@@ -73,9 +76,11 @@ class Publisher:
                 await self._broker.publish(self._take())
 
     async def _sweep(self) -> None:
+        self._on_progress()
         while True:
             try:
                 due = await self._database.write(outbox.sweep)
+                self._on_progress()
                 if due:
                     await self._broker.publish([(message, None) for message in due])
                     continue

@@ -64,7 +64,7 @@ class Reload:
         """For `running_hub(watch=…)`: runs until cancelled. Never raises for a broken configuration."""
         seen = await asyncio.to_thread(self._signature, parts.loaded.config)
         async with (
-            httpx.AsyncClient(limits=httpx.Limits(max_connections=100)) as http,
+            parts.clocks.client() as http,
             asyncio.TaskGroup() as tasks,
         ):
             while True:

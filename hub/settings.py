@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+STUCK_SECONDS: Final = 45.0
+"""With the time between two looks, a wedged role shows within a minute."""
 STATE_FOLDER = Path(".triggerhub")
 
 
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
     """The same for a post and its poster. An attempt at a post gets two thirds of it."""
     healing_interval_seconds: float = Field(default=600.0, ge=1)
     """Between two looks at a vendor for what it could not deliver."""
+    stuck_seconds: float = Field(default=STUCK_SECONDS, ge=1, le=600)
+    """How long a role may do nothing, though there is something to do, before `/readyz` says so."""
     api_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"

@@ -77,12 +77,10 @@ class Router:
         database: Database,
         *,
         announce: Announce,
-        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._rules = rules
         self._database = database
         self._announce = announce
-        self._on_progress = on_progress
 
     async def take(self, batch: Sequence[TakenEvent]) -> None:
         """Kafka handler. Raises StorageUnavailableError when nothing of the batch could be kept."""
@@ -102,7 +100,6 @@ class Router:
                     for dispatch in made
                 ]
             )
-        self._on_progress()
 
     def _route_batch(self, connection: Connection, batch: Sequence[TakenEvent]) -> list[Dispatch]:
         made: list[Dispatch] = []

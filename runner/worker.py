@@ -31,6 +31,10 @@ IDLE_SECONDS: Final = 5.0
 """Between two looks for settled results when no run waits for any."""
 
 
+Progress = Callable[[str, float], None]
+"""Called when a part came round: its name, and the seconds that it rests before it comes round again."""
+
+
 class TakenDispatch(Protocol):
     """A decoded record of `triggerhub.dispatches`."""
 
@@ -51,7 +55,7 @@ class Worker:
         owner: str,
         max_runs: int,
         settled: Bell,
-        on_progress: Callable[[], None] = lambda: None,
+        on_progress: Progress = lambda _part, _every: None,
     ) -> None:
         self._world = world
         self._timing = world.timing
@@ -84,8 +88,13 @@ class Worker:
         """Runs in hand."""
         return len(self._running)
 
+    def is_full(self) -> bool:
+        """Whether it follows as many runs as it may, and claims no more."""
+        return len(self._running) >= self._max_runs
+
     async def run(self) -> None:
         """Work until cancelled or stopped."""
+        self._on_progress("claims", self._timing.claim_poll)
         try:
             async with asyncio.TaskGroup() as tasks:
                 beside = [
@@ -95,7 +104,9 @@ class Worker:
                     tasks.create_task(
                         self._again(self._look_for_stops, self._timing.stop_poll), name="runner-stops"
                     ),
-                    tasks.create_task(self._again(self._hand_out_results, 0.0), name="runner-results"),
+                    tasks.create_task(
+                        self._again(self._hand_out_results, 0.0, rest=IDLE_SECONDS), name="runner-results"
+                    ),
                 ]
                 while not self._stopping:
                     until = self._lease_from_now()
@@ -124,6 +135,7 @@ class Worker:
     async def _claim(self) -> list[Claim]:
         room = min(CLAIM_BATCH, self._max_runs - len(self._running))
         if room <= 0:
+            self._on_progress("claims", self._timing.claim_poll)
             return []
         try:
             claims = await self._world.database.write(
@@ -134,7 +146,7 @@ class Worker:
         except Exception:  # a row that this version cannot read must not stop the others' runs
             log.exception("claiming runs failed unexpectedly")
         else:
-            self._on_progress()
+            self._on_progress("claims", self._timing.claim_poll)
             return claims
         return []
 
@@ -160,7 +172,6 @@ class Worker:
             if held is not None and held[0] is execution:
                 del self._running[run_id]
                 self._awaiting.discard(run_id)
-            self._on_progress()
             self._bell.ring()
 
     def _watch(self, run_id: str, awaiting: bool) -> None:  # noqa: FBT001 - a switch
@@ -188,12 +199,14 @@ class Worker:
 
     # Beside them ----------------------------------------------------------------------------------------------------
 
-    async def _again(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
-        """Do it for ever, whatever goes wrong."""
+    async def _again(self, work: Callable[[], Awaitable[None]], pause: float, *, rest: float = 0.0) -> None:
+        """Do it for ever, whatever goes wrong. `rest`: seconds that the work itself may wait for something to do."""
+        self._on_progress(work.__name__.strip("_"), pause + rest)
         while True:
             await asyncio.sleep(pause)
             try:
                 await work()
+                self._on_progress(work.__name__.strip("_"), pause + rest)
             except StorageUnavailableError as error:
                 log.warning("the database is away", during=work.__name__.strip("_"), error=str(error))
                 await asyncio.sleep(1)
@@ -209,7 +222,6 @@ class Worker:
         held = await self._world.database.write(
             runs.renew_leases, list(before), owner=self._owner, lease=self._timing.lease
         )
-        self._on_progress()
         for run_id, (execution, task) in before.items():
             now = self._running.get(run_id)
             if now is None or now[0] is not execution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
@@ -46,7 +46,10 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def main_loop(self) -> None:
-        await self.stop.wait()
+        while not self.stop.is_set():
+            await self.on_tick(0)  # brings the answers' Date up to date
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -102,7 +105,7 @@ async def serve(
         log_level="critical",
         access_log=False,
         proxy_headers=False,
-        date_header=False,
+        date_header=True,
         ws="none",
         timeout_keep_alive=120,
     )

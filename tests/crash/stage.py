@@ -19,7 +19,7 @@ from crash.outside import Artefact, artefacts
 from crash.webhooks import Webhook
 from hub.configuration import load_configuration
 from hub.demo.scenarios import DEMO_SECRETS, configuration
-from hub.hub import Hub, running_hub
+from hub.hub import Hub, Makers, running_hub
 from hub.settings import Settings
 from sandbox.managed_agents.state import AgentsState
 from sandbox.server import Sandbox, serve
@@ -110,6 +110,7 @@ async def stage(
     create_missing: bool = True,
     environment: Mapping[str, str] = DEMO_SECRETS,
     before: Callable[[Sandbox], Awaitable[None]] | None = None,
+    makers: Makers | None = None,
     **settings: Any,
 ) -> AsyncIterator[Stage]:
     """Start both. `edit` changes the configuration before it is loaded; `before` runs when only the sandbox does."""
@@ -135,7 +136,7 @@ async def stage(
         )
         loaded = load_configuration(path)
         async with (
-            running_hub(chosen, loaded, port=0, environment=environment) as hub,
+            running_hub(chosen, loaded, port=0, environment=environment, makers=makers) as hub,
             httpx.AsyncClient(timeout=30, trust_env=False) as http,
         ):
             yield Stage(hub, sandbox, http)

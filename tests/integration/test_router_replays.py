@@ -30,15 +30,11 @@ class Desk:
     def __init__(self, database: Database, *rules: dict[str, Any]) -> None:
         self.database = database
         self.announced: list[str] = []
-        self.beats = 0
         self.rules = Rules(rule_set(*rules))
-        self.router = Router(self.rules, database, announce=self._announce, on_progress=self._beat)
+        self.router = Router(self.rules, database, announce=self._announce)
 
     def _announce(self, messages: Any) -> None:
         self.announced += [message.ref for message, _ in messages]
-
-    def _beat(self) -> None:
-        self.beats += 1
 
     async def came(self) -> None:
         """The event comes and is routed."""
@@ -86,7 +82,6 @@ async def test_what_was_dispatched_before_is_left_alone(database: Database) -> N
     assert (verdicts["bugs"]["seen"], verdicts["bugs"]["dispatch_id"]) == (before.id, None)
     assert await desk.dispatches() == [before]
     assert desk.announced == [before.id]
-    assert desk.beats == 2
 
 
 async def test_a_rule_that_matches_now_starts_under_its_usual_name(database: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from services.facts import make_delivery, make_event, make_result
 from sqlalchemy import update
 
 from hub import progress as module
+from hub.checks import Check
 from hub.metrics import Metrics
-from hub.progress import STUCK_SECONDS, Check, Progress
+from hub.progress import Progress
+from hub.settings import STUCK_SECONDS
 from storage import workers
 from storage.database import Database
 from storage.deliveries import store_deliveries
@@ -28,13 +31,21 @@ class Broker:
 
 
 async def checked(database: Database, *roles: str, beaten: float | None = None) -> dict[str, Check]:
-    """The checks of a process with these roles, after its first look. `beaten`: seconds since the router's beat."""
+    """The checks of a process with these roles, after its first look. `beaten`: seconds since the router took events."""
     broker: Any = Broker()
-    progress = Progress(database, broker, Metrics(), instance="box", roles=frozenset(roles))
+    late = [0.0]
+    progress = Progress(
+        database,
+        broker,
+        Metrics(),
+        instance="box",
+        roles=frozenset(roles),
+        now=lambda: time.monotonic() + late[0],
+    )
     progress.started = True
     if beaten is not None:
-        progress.beat("router")
-        progress._beats["router"] -= beaten  # noqa: SLF001 - or the test would wait as long
+        await progress.taking("router", _nothing)([])
+        late[0] = beaten
     progress.held_back = lambda: {"acme-jira": 12.3}
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(progress.run())
@@ -42,6 +53,10 @@ async def checked(database: Database, *roles: str, beaten: float | None = None) 
             await asyncio.sleep(0.01)
         running.cancel()
     return {one.name: one for one in progress.checks()}
+
+
+async def _nothing(_batch: Any) -> None:
+    pass
 
 
 async def leave_lying(database: Database, topic: str) -> None:
