@@ -15,10 +15,12 @@ from sandbox.github import shapes
 from sandbox.github.answers import Endpoint, RefusedError, caller, credential, guard, not_found, page, user
 from sandbox.github.bodies import NewInstallationToken
 from sandbox.github.commits import Commits
+from sandbox.github.data import Data
 from sandbox.github.issues import Issues
 from sandbox.github.place import Place
 from sandbox.github.pulls import Pulls
-from sandbox.github.state import APP_ID, APP_SLUG, INSTALLATION_ID, Issue, Repository
+from sandbox.github.records import Issue, Repository
+from sandbox.github.state import APP_ID, APP_SLUG, INSTALLATION_ID
 from sandbox.moments import iso_seconds, now
 from sandbox.requests import read_body
 from sandbox.world import World
@@ -37,6 +39,7 @@ def build(world: World) -> Starlette:
             *Issues(world).routes(),
             *Pulls(world).routes(),
             *Commits(world).routes(),
+            *Data(world).routes(),
             Route("/{rest:path}", guard(_nothing), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ]
     )

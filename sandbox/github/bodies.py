@@ -163,6 +163,44 @@ class NewCheckRun(CheckRunUpdate):
     head_sha: str
 
 
+class NewBlob(Body):
+    content: str
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+
+
+class TreeItem(Body):
+    path: str
+    mode: Literal["100644", "100755", "040000", "160000", "120000"] | None = None
+    type: Literal["blob", "tree", "commit"] | None = None
+    sha: str | None = None
+    content: str | None = None
+
+
+class NewTree(Body):
+    tree: list[TreeItem]
+    base_tree: str | None = None
+
+
+class Person(Body):
+    name: str
+    email: str
+    date: str | None = None
+
+
+class NewCommit(Body):
+    message: str
+    tree: str
+    parents: list[str] = Field(default_factory=list)
+    author: Person | None = None
+    committer: Person | None = None
+    signature: str | None = None
+
+
+class NewRef(Body):
+    ref: str
+    sha: str
+
+
 class NewInstallationToken(Body):
     repositories: list[str] | None = None
     repository_ids: list[int] | None = None

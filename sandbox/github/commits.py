@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.github import shapes
+from sandbox.github import objects, shapes
 from sandbox.github.answers import (
     Endpoint,
     RefusedError,
@@ -22,12 +22,14 @@ from sandbox.github.answers import (
 )
 from sandbox.github.bodies import CheckRunUpdate, NewCheckRun, NewCommitComment, NewStatus
 from sandbox.github.place import Place
-from sandbox.github.state import CheckRun, Repository, Status
+from sandbox.github.records import CheckRun, Repository, Status
 from sandbox.moments import iso_seconds, now
 from sandbox.requests import read_body
 
 REPO: Final = "/repos/{owner}/{repo}"
 MAX_DESCRIPTION: Final = 140
+MAX_COMPARED: Final = 300
+"""Files of a comparison that are shown; the answer does not say that there are more."""
 MAX_OUTPUT_BYTES: Final = 65_535
 RANK: Final = {"error": 0, "failure": 0, "pending": 1, "success": 2}
 
@@ -89,7 +91,9 @@ class Commits(Place):
         if not dots or first is None or last is None:
             raise not_found()
         ahead, behind = repo.ahead(first, last), repo.ahead(last, first)
-        changes = {path: content for commit in ahead for path, content in commit.files.items()}
+        known = {commit.sha for commit in repo.history(first)}
+        fork = next((commit.sha for commit in repo.history(last) if commit.sha in known), first)
+        files = objects.changes(repo.entries(fork), repo.entries(last))
         status = {(False, False): "identical", (True, False): "ahead", (False, True): "behind"}
         return JSONResponse(
             {
@@ -97,8 +101,9 @@ class Commits(Place):
                 "ahead_by": len(ahead),
                 "behind_by": len(behind),
                 "total_commits": len(ahead),
+                "merge_base_commit": shapes.commit(repo, repo.commits[fork]),
                 "commits": [shapes.commit(repo, commit) for commit in ahead],
-                "files": [shapes.file(path, content) for path, content in sorted(changes.items())],
+                "files": files[:MAX_COMPARED],
                 "html_url": f"{shapes.WEB}/{repo.name}/compare/{base}...{head}",
             }
         )

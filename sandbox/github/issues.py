@@ -10,7 +10,7 @@ from sandbox.github import shapes
 from sandbox.github.answers import Endpoint, check_length, guard, invalid, not_found, page
 from sandbox.github.bodies import Assignees, IssueUpdate, Labels, NewComment, NewIssue, NewReaction
 from sandbox.github.place import Place
-from sandbox.github.state import Comment, Issue, Reaction, Repository
+from sandbox.github.records import Comment, Issue, Reaction, Repository
 from sandbox.moments import now
 from sandbox.requests import check, read_body, read_json
 

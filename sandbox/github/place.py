@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from sandbox.github.answers import RefusedError, caller, not_found
-from sandbox.github.state import Comment, GitHub, Issue, Pull, Repository
+from sandbox.github.records import Comment, Issue, Pull, Repository
+from sandbox.github.state import GitHub
 from sandbox.moments import now
 from sandbox.world import World
 

@@ -20,7 +20,7 @@ from sandbox.github.bodies import (
     Reviewers,
 )
 from sandbox.github.place import Place
-from sandbox.github.state import Comment, Issue, Pull, Repository, Review
+from sandbox.github.records import Comment, Issue, Pull, Repository, Review
 from sandbox.moments import now
 from sandbox.requests import read_body
 

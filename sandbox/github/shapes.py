@@ -6,9 +6,7 @@ import base64
 from typing import Any
 
 from sandbox.github.answers import user
-from sandbox.github.state import (
-    APP_ID,
-    APP_SLUG,
+from sandbox.github.records import (
     CheckRun,
     Comment,
     Commit,
@@ -19,6 +17,7 @@ from sandbox.github.state import (
     Review,
     Status,
 )
+from sandbox.github.state import APP_ID, APP_SLUG
 from sandbox.moments import iso_seconds
 
 API = "https://api.github.com"

@@ -7,11 +7,13 @@ State and its rules only; the REST shapes are in `sandbox.github.shapes`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from itertools import count
 from typing import Any, Final
 
+from sandbox.github.objects import FILE, Entry, tree_sha
+from sandbox.github.records import Comment, Commit, Issue, Pull, Repository
 from sandbox.moments import now
 
 APP_ID: Final = 1040001
@@ -22,185 +24,6 @@ BOT_ID: Final = 198200001
 USER_ID: Final = 9500001
 USER_LOGIN: Final = "triggerhub-machine"
 SHA_LENGTH: Final = 40
-SHORT_SHA: Final = 7
-
-
-@dataclass(slots=True)
-class Commit:
-    """A commit: its parent and the files that it wrote (path to whole content)."""
-
-    sha: str
-    parent: str | None
-    message: str
-    files: dict[str, str]
-    at: float
-
-
-@dataclass(slots=True)
-class Reaction:
-    """One person's one emoji."""
-
-    id: int
-    content: str
-    login: str
-    at: float
-
-
-@dataclass(slots=True)
-class Comment:
-    """A comment on an issue or pull request, a commit, or (with `path`) in a review."""
-
-    id: int
-    body: str
-    login: str
-    at: float
-    edited_at: float
-    reactions: list[Reaction] = field(default_factory=list)
-    path: str | None = None
-    line: int | None = None
-    side: str = "RIGHT"
-    commit_id: str | None = None
-    in_reply_to_id: int | None = None
-    review_id: int | None = None
-
-
-@dataclass(slots=True)
-class Review:
-    """A submitted review of a pull request."""
-
-    id: int
-    body: str
-    state: str
-    """APPROVED, CHANGES_REQUESTED or COMMENTED (REST writes capitals)."""
-    login: str
-    commit_id: str
-    at: float
-
-
-@dataclass(slots=True)
-class Pull:
-    """What makes an issue a pull request."""
-
-    head: str
-    base: str
-    head_sha: str
-    draft: bool
-    maintainer_can_modify: bool
-    merged: bool = False
-    review_comments: list[Comment] = field(default_factory=list)
-    reviews: list[Review] = field(default_factory=list)
-    requested_reviewers: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Issue:
-    """An issue; a pull request where `pull` is set."""
-
-    id: int
-    number: int
-    title: str
-    body: str | None
-    login: str
-    at: float
-    state: str = "open"
-    state_reason: str | None = None
-    labels: list[str] = field(default_factory=list)
-    assignees: list[str] = field(default_factory=list)
-    comments: list[Comment] = field(default_factory=list)
-    reactions: list[Reaction] = field(default_factory=list)
-    pull: Pull | None = None
-
-
-@dataclass(slots=True)
-class Status:
-    """A commit status. The last one per context counts."""
-
-    id: int
-    sha: str
-    state: str
-    context: str
-    description: str | None
-    target_url: str | None
-    at: float
-
-
-@dataclass(slots=True)
-class CheckRun:
-    """A check run. `fields` are as the caller wrote them (name, status, conclusion, output, external_id
-    …)."""
-
-    id: int
-    head_sha: str
-    fields: dict[str, Any]
-    at: float
-
-
-@dataclass(slots=True)
-class Repository:
-    """A repository with everything in it."""
-
-    id: int
-    name: str
-    """`owner/repo`."""
-    private: bool
-    default_branch: str
-    at: float
-    branches: dict[str, str] = field(default_factory=dict)
-    """Name to sha of the head."""
-    commits: dict[str, Commit] = field(default_factory=dict)
-    issues: dict[int, Issue] = field(default_factory=dict)
-    statuses: list[Status] = field(default_factory=list)
-    check_runs: list[CheckRun] = field(default_factory=list)
-    commit_comments: list[Comment] = field(default_factory=list)
-    loose_comments: dict[int, Comment] = field(default_factory=dict)
-    """Comments that were named by id before anything else told of them (only where missing things are
-    created)."""
-
-    @property
-    def owner(self) -> str:
-        return self.name.partition("/")[0]
-
-    def next_number(self) -> int:
-        """Issues and pull requests share their numbers."""
-        return max(self.issues, default=0) + 1
-
-    def history(self, sha: str) -> Iterator[Commit]:
-        """The commit and its ancestors, newest first."""
-        commit = self.commits.get(sha)
-        while commit is not None:
-            yield commit
-            commit = self.commits.get(commit.parent) if commit.parent else None
-
-    def files(self, sha: str) -> dict[str, str]:
-        """The whole tree at a commit."""
-        tree: dict[str, str] = {}
-        for commit in reversed(list(self.history(sha))):
-            tree.update(commit.files)
-        return tree
-
-    def ahead(self, base: str, head: str) -> list[Commit]:
-        """Commits of `head` that `base` does not have (both shas), oldest first."""
-        known = {commit.sha for commit in self.history(base)}
-        return [commit for commit in self.history(head) if commit.sha not in known][::-1]
-
-    def resolve(self, ref: str) -> str | None:
-        """The sha of a branch name, `refs/heads/NAME`, a full sha or an unambiguous beginning of one."""
-        short = ref.removeprefix("refs/").removeprefix("heads/")
-        if short in self.branches:
-            return self.branches[short]
-        found = [sha for sha in self.commits if len(ref) >= SHORT_SHA and sha.startswith(ref)]
-        return found[0] if len(found) == 1 else None
-
-    def all_comments(self) -> Iterator[Comment]:
-        """Comments on issues and pull requests, oldest first. Review comments are not among them."""
-        for issue in self.issues.values():
-            yield from issue.comments
-
-    def all_review_comments(self) -> Iterator[Comment]:
-        """Comments in reviews of all pull requests."""
-        for issue in self.issues.values():
-            if issue.pull is not None:
-                yield from issue.pull.review_comments
 
 
 class GitHub:
@@ -353,6 +176,33 @@ class GitHub:
         repo.branches[branch] = sha
         return sha
 
+    def commit_tree(
+        self,
+        repo: Repository,
+        parent: str | None,
+        message: str,
+        files: Mapping[str, Entry],
+        *,
+        author: str,
+    ) -> str:
+        """A commit on no branch yet: what differs from its parent. The same words at the same second are the same."""
+        before = repo.entries(parent) if parent is not None else {}
+        written = {path: entry for path, entry in files.items() if before.get(path) != entry}
+        moment = now()
+        words = f"{repo.name}\n{parent}\n{message}\n{tree_sha(files)}\n{author}\n{int(moment)}"
+        sha = hashlib.sha1(words.encode(), usedforsecurity=False).hexdigest()
+        repo.commits[sha] = Commit(
+            sha=sha,
+            parent=parent,
+            message=message,
+            files={path: entry.content.decode("utf-8", "surrogateescape") for path, entry in written.items()},
+            at=moment,
+            removed=tuple(sorted(before.keys() - files.keys())),
+            modes={path: entry.mode for path, entry in written.items() if entry.mode != FILE},
+            author=author,
+        )
+        return sha
+
     def snapshot(self) -> dict[str, Any]:
         """JSON-ready data of all repositories."""
         return {"repos": {repo.name: _plain(repo) for repo in self.repos.values()}}
@@ -364,6 +214,12 @@ class GitHub:
 
 
 def _plain(repo: Repository) -> dict[str, Any]:
-    plain = asdict(repo)
+    plain = asdict(replace(repo, blobs={}, trees={}))
+    del plain["blobs"], plain["trees"]
+    for commit in plain["commits"].values():
+        commit["files"] = {
+            path: content.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            for path, content in commit["files"].items()
+        }
     plain["issues"] = {str(number): issue for number, issue in plain["issues"].items()}
     return plain
