@@ -114,6 +114,8 @@ class RunDetail(RunSummary):
     environment_id: str | None
     final_text: str | None
     """The agent's last message."""
+    evaluation: dict[str, Any] | None = None
+    """Where the rule has an outcome, the grader's last judgement: `result`, `iteration` (from 0), `explanation`."""
     usage: dict[str, Any] | None
     """The session's cumulated usage when the run ended, as the service tells it."""
     results: tuple[ResultView, ...]

@@ -306,6 +306,7 @@ def _run_detail(row: Row, results: Sequence[ResultView]) -> RunDetail:
         agent_version=row["agent_version"],
         environment_id=row["environment_id"],
         final_text=row["final_text"],
+        evaluation=orjson.loads(row["evaluation"]) if row["evaluation"] else None,
         usage=usage if isinstance(usage, dict) else None,
         results=tuple(results),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from router import schedules
-from router.definitions import check_tools
+from router.definitions import check_system_message, check_tools
 from router.expressions import ExpressionError, compile_expression
 from router.grants import OutputPlan, OutputReader, OutputSpecs
 from router.problems import Location, hint, path_of, quote, unknown
@@ -199,6 +199,8 @@ class RuleChecker:
     def _overrides(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """What replaces parts of the agent must fit what is left of it."""
         overrides, agent = raw.get("agent_overrides"), self._agents.get(str(raw.get("agent")))
+        if isinstance(agent, dict):
+            yield from check_system_message(raw, agent)
         if not isinstance(overrides, dict) or not overrides:
             return
         if self._check_part is not None:

@@ -15,6 +15,8 @@ from schemas import roster
 
 TOOLSET: Final = "agent_toolset_20260401"
 MCP: Final = "mcp_toolset"
+SYSTEM_MESSAGES: Final = ("claude-fable-5", "claude-mythos", "claude-opus-4-8", "claude-opus-5")
+"""How models begin that take a system message in the middle of a conversation (managed-agents reference §1.3)."""
 PINNED: Final = ("environment", "id", "version", "vaults")
 """What may stand beside `id`: the rest belongs to whoever made the agent."""
 
@@ -76,6 +78,22 @@ def check_tools(agent: Mapping[str, Any], place: Location = ()) -> Iterator[Find
             yield from _mcp_toolset(tool, names, (*place, "tools", index))
     if _list(agent.get("skills")) and not any(one.get("type") == TOOLSET for _, one in tools):
         yield Finding((*place, "skills"), f"skills need the agent toolset: add {{type: {TOOLSET}}} to tools")
+
+
+def check_system_message(rule: Mapping[str, Any], agent: Mapping[str, Any]) -> Iterator[Finding]:
+    """Only some models take one. Of an agent made elsewhere the model is not known here."""
+    written = _mapping(rule.get("agent_overrides")).get("model") or agent.get("model")
+    model = _mapping(written).get("id") if isinstance(written, Mapping) else written
+    if (
+        rule.get("system_message") is not None
+        and isinstance(model, str)
+        and not model.startswith(SYSTEM_MESSAGES)
+    ):
+        msg = (
+            f"the model {quote(model)} takes no system message in the middle of a conversation; those that begin "
+            f"with {', '.join(SYSTEM_MESSAGES)} do. Write it into the agent's system instead"
+        )
+        yield Finding(("system_message",), msg)
 
 
 def _mcp_toolset(tool: Mapping[str, Any], servers: list[str], at: Location) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import hashlib
 
 from router.rules import CompiledRule
 from schemas.config import RuleRepository
-from schemas.dispatch import Dispatch, Limits, Repository
+from schemas.dispatch import Dispatch, Limits, Outcome, Repository
 from schemas.event import Event
 
 
@@ -51,6 +51,9 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         conversation=conversation,
         follow_up=follow_up,
         prompt=written.prompt,
+        initial_messages=written.initial_messages,
+        system_message=written.system_message,
+        outcome=None if written.outcome is None else Outcome(**written.outcome.model_dump()),
         report=written.report if ours else "none",
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
         repository=None if written.repository is None else _repository(written.repository),

@@ -37,7 +37,7 @@ class Following:
         self._run = run
         self._timing = run.world.timing
         self._service = run.world.service
-        self._turn = Turn(run.message_id)
+        self._turn = Turn(run.message_id, graded=run.graded)
         self._answers = Answers(run, self._turn)
         self._sent_at = -NEVER
         """Loop time from which on a history tells of this turn."""
@@ -245,7 +245,8 @@ class Following:
             self._turn.ending = Ending.INTERRUPTED
         elif self._at_rest > 1:
             self._turn.ending = Ending.UNKNOWN
-            self._turn.detail = "the session is idle and does not say why"
+            waits = " and its outcome was not judged" if self._run.graded else " and does not say why"
+            self._turn.detail = f"the session is idle{waits}"
         else:
             self._check_at = self._in(self._timing.status_lag)
 
@@ -277,7 +278,7 @@ class Following:
         """Before a turn is called silent the history is asked: that a stream loses nothing is hearsay."""
         if self._turn.ending is not Ending.SILENT:
             return
-        afresh = Turn(self._turn.message_id)
+        afresh = Turn(self._turn.message_id, graded=self._run.graded)
         try:
             await self._run.reread(afresh)
         except ServiceError as error:

@@ -7,6 +7,7 @@ next owner starts at the stored status and looks before it repeats anything. Not
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -19,7 +20,7 @@ from runner.catalogue import UnknownDefinitionError
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
 from runner.lease import Lease, LostError
-from runner.messages import marker_of, work_message
+from runner.messages import marker_of, work_events
 from runner.opening import open_session
 from runner.reader import Inbox
 from runner.report import FINAL_SLOT, REPOSITORY, failure_text, final_result, hosts_of, outcome_of
@@ -78,6 +79,8 @@ class RunExecution:
         self.started_at: float | None = row.get("started_at")
         self.doubt = claim.fence > 1
         """An earlier owner may have done the step that this status stands for. False after a step of our own."""
+        self.opened = row.get("agent_id") is not None
+        """This run opened the session, now or in an earlier attempt: an old session has its agent from another run."""
         self.made_session = False
         """The session was made by this claim, so it is empty and ready."""
         self.tokens_due = 0.0
@@ -167,7 +170,7 @@ class RunExecution:
             # The session stays empty; its next owner finds it by metadata, or the upkeep archives it.
             raise LostError
         self._progressed(RunStatus.SENDING)
-        self.session_id, self.made_session = session_id, True
+        self.session_id, self.made_session, self.opened = session_id, True, True
         self._log.info("session opened", session=session_id)
 
     async def _follow(self) -> None:
@@ -295,6 +298,7 @@ class RunExecution:
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
         status, reason = outcome_of(turn, self.stop_reason, posted=posted)
+        evaluation = None if turn.evaluation is None else json.dumps(turn.evaluation)
         if error is not None:
             status, reason = RunStatus.FAILED, error
         usage = turn.usage
@@ -318,6 +322,7 @@ class RunExecution:
                 error=reason,
                 stop_reason=self.stop_reason,
                 final_text=turn.last_text,
+                evaluation=evaluation,
                 usage=runs.usage_json(usage) if usage is not None else None,
                 cost_cents=cost,
             ):
@@ -424,9 +429,14 @@ class RunExecution:
         """The line that finds this run's message in a session."""
         return marker_of(self.claim.run_id)
 
-    def message(self) -> dict[str, Any]:
-        """The work."""
-        return work_message(self.claim.dispatch, self.claim.run_id)
+    def events(self) -> list[dict[str, Any]]:
+        """The work, and what goes with it."""
+        return work_events(self.claim.dispatch, self.claim.run_id, opening=self.opened)
+
+    @property
+    def graded(self) -> bool:
+        """The turn ends only when a grader has judged it."""
+        return self.opened and self.claim.dispatch.outcome is not None
 
     def seconds_left(self) -> float:
         """Until the run is interrupted for having taken too long. Negative when it has."""

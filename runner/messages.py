@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from schemas.dispatch import Dispatch
+from schemas.dispatch import Dispatch, Outcome
 
 MAX_EVENT_CHARACTERS: Final = 200_000
 MAX_TEXT_CHARACTERS: Final = 60_000
@@ -21,6 +21,38 @@ def marker_of(run_id: str) -> str:
 def branch_of(run_id: str) -> str:
     """The branch a run pushes to: derived, so that a second attempt finds the first one's work."""
     return f"triggerhub/{run_id.removeprefix('run_')[:12]}"
+
+
+def work_events(dispatch: Dispatch, run_id: str, *, opening: bool) -> list[dict[str, Any]]:
+    """Everything that is sent for one dispatch, in one request, which the service takes whole or not at all.
+
+    `opening`: the session is new and was told nothing yet. A system message must stand right behind the user's, at the
+    end (managed-agents reference §1.3).
+    """
+    events: list[dict[str, Any]] = []
+    if opening:
+        events += [
+            {"type": "user.message", "content": [{"type": "text", "text": text}]}
+            for text in dispatch.initial_messages
+        ]
+        if dispatch.outcome is not None:
+            events.append(outcome_event(dispatch.outcome))
+    events.append(work_message(dispatch, run_id))
+    if dispatch.system_message is not None:
+        events.append(
+            {"type": "system.message", "content": [{"type": "text", "text": dispatch.system_message}]}
+        )
+    return events
+
+
+def outcome_event(outcome: Outcome) -> dict[str, Any]:
+    """The `user.define_outcome` event."""
+    return {
+        "type": "user.define_outcome",
+        "description": outcome.description,
+        "rubric": {"type": "text", "content": outcome.rubric},
+        "max_iterations": outcome.max_iterations,
+    }
 
 
 def work_message(dispatch: Dispatch, run_id: str) -> dict[str, Any]:

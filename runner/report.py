@@ -81,6 +81,8 @@ def final_result(dispatch: Dispatch, run_id: str, text: str) -> Result:
 def outcome_of(turn: Turn, stop_reason: str | None, *, posted: bool) -> tuple[RunStatus, str | None]:
     """How a run ends, and why where it is not success. `posted`: something that the agent asked for was published."""
     if stop_reason is None:
+        if turn.ending in {Ending.DONE, Ending.SILENT} and turn.unmet is not None:
+            return RunStatus.FAILED, f"the outcome was not satisfied ({turn.unmet})"
         if turn.ending is Ending.DONE or (turn.ending is Ending.SILENT and posted):
             return RunStatus.SUCCEEDED, None
         return RunStatus.FAILED, turn.detail or f"the session ended as {turn.ending or 'unknown'}"

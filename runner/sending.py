@@ -120,8 +120,10 @@ class Sending:
         run = self._run
         self.first_sent_at = min(self.first_sent_at, asyncio.get_running_loop().time())
         async with run.lease.held():
-            echoed = await self._service.send(run.session_id, [run.message()])
-        id_ = getattr(echoed[0], "id", None) if echoed else None
+            events = run.events()
+        echoed = await self._service.send(run.session_id, events)
+        mine = [echo for echo in echoed if _first_line(echo) == run.mark()]
+        id_ = getattr(mine[0], "id", None) if mine else None
         if not id_:
             raise UncertainError("the work was taken, but the answer does not say under which id")
         return str(id_)

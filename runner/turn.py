@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 MAX_TEXT: Final = 60_000
+MAX_EXPLANATION: Final = 4_000
 
 
 class Ending(StrEnum):
@@ -50,6 +51,10 @@ class Turn:
     """Everything known about the turn that began with the message `message_id`."""
 
     message_id: str | None
+    graded: bool = False
+    """An outcome was defined with the message: the turn ends when it has been judged."""
+    evaluation: dict[str, Any] | None = None
+    """The grader's last judgement: `result`, `iteration` (from 0), `explanation`."""
     started: bool = False
     """The message was taken up. Whatever was seen before that belongs to an earlier turn."""
     last_text: str | None = None
@@ -85,6 +90,22 @@ class Turn:
     def asking(self) -> list[tuple[str, str]]:
         """(event id, tool name) of tools that wait for a permission."""
         return [(id_, name) for id_, name in self._asks.items() if self._open(id_)]
+
+    @property
+    def unmet(self) -> str | None:
+        """Why the outcome is not met, where one was judged and is not."""
+        if self.evaluation is None or self.evaluation["result"] == "satisfied":
+            return None
+        iteration = self.evaluation["iteration"]
+        times = f" after {iteration + 1} iterations" if isinstance(iteration, int) and iteration else ""
+        explanation = self.evaluation["explanation"]
+        return f"{self.evaluation['result']}{times}{f': {explanation}' if explanation else ''}"
+
+    @property
+    def _awaits_judgement(self) -> bool:
+        if not self.graded or self.interrupted or self.error_final:
+            return False
+        return self.evaluation is None or self.evaluation["result"] == "needs_revision"
 
     def is_own(self, call: ToolCall) -> bool:
         """False for a call of an earlier turn."""
@@ -199,6 +220,12 @@ class Turn:
                 self.ending, self.detail = None, None
                 self.error, self.error_final = None, False
                 self.interrupted = False
+            case "span.outcome_evaluation_end":
+                self.evaluation = {
+                    "result": str(_field(event, "result") or "unknown"),
+                    "iteration": _field(event, "iteration"),
+                    "explanation": str(_field(event, "explanation") or "")[:MAX_EXPLANATION],
+                }
             case "session.usage":
                 self.usage = plain_usage(_field(event, "usage"))
             case "session.error":
@@ -215,6 +242,8 @@ class Turn:
         self.detail = None
         if reason == "requires_action":
             return
+        if reason == "end_turn" and self._awaits_judgement:
+            return  # the grader sends it back, or has yet to look
         if reason == "end_turn":
             if self.interrupted:
                 self.ending, self.detail = Ending.INTERRUPTED, "the session was interrupted"

@@ -118,6 +118,7 @@ Texts = Annotated[
         }
     ),
 ]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
 Condition = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": 2000})]
 """CEL. Its length is checked where it is compiled."""
 Duration = Annotated[
@@ -281,6 +282,15 @@ class Output(_Strict):
         return {"output": name, "options": options or {}}
 
 
+class Outcome(_Strict):
+    """What the work must come to, judged by a grader of the service that sends it back until it is met."""
+
+    description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
+    rubric: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=262_144)]
+    """How it is graded."""
+    max_iterations: Annotated[int, Field(ge=1, le=20)] = 3
+
+
 class Schedule(_Strict):
     """Times at which a rule starts its agent by itself."""
 
@@ -320,6 +330,11 @@ class Rule(_Strict):
     """Further ones, beside `repository`."""
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
     """The instructions. Plain text: nothing of an event is ever spliced in."""
+    initial_messages: Annotated[tuple[Words, ...], Field(max_length=20)] = ()
+    """Told to a new session before its first task."""
+    system_message: Words | None = None
+    """Told with every task, with the weight of a system prompt."""
+    outcome: Outcome | None = None
     outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()
     staged: bool = False
     """Show what would be posted, the report too, and post nothing."""

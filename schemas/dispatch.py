@@ -66,6 +66,16 @@ class Limits(BaseModel):
     timeout_seconds: float = 7200.0
 
 
+class Outcome(BaseModel):
+    """What the work must come to."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    description: str
+    rubric: str
+    max_iterations: int = 3
+
+
 class Dispatch(BaseModel):
     """One (event, rule) pair that matched. `id` is derived from both, so that routing twice makes one dispatch."""
 
@@ -87,6 +97,12 @@ class Dispatch(BaseModel):
     report: str = "origin"
     """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.
     `none`: neither."""
+    initial_messages: tuple[str, ...] = ()
+    """Told to a new session before the prompt."""
+    system_message: str | None = None
+    """Told with the prompt, with the weight of a system prompt."""
+    outcome: Outcome | None = None
+    """Judged in the session that this dispatch opens."""
     grants: tuple[Grant, ...] = ()
     staged: bool = False
     """Nothing of this run is posted; what would be is recorded."""

@@ -100,6 +100,7 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "event": found.event_id,
         "conversation": found.conversation,
         "session": found.session_id,
+        "outcome": judged(found.evaluation) if found.evaluation else None,
         "cost": cost(found),
         "made": moment(found.created_at),
         "started": moment(found.started_at),
@@ -141,6 +142,14 @@ def cancel_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
 def cost(run: RunSummary) -> str:
     """List price of a run's share of its session."""
     return "-" if run.cost_usd is None else f"${run.cost_usd:.2f}"
+
+
+def judged(evaluation: dict[str, Any]) -> str:
+    """What the grader said last."""
+    iteration = evaluation.get("iteration")
+    times = f" (iteration {iteration + 1})" if isinstance(iteration, int) else ""
+    explanation = evaluation.get("explanation")
+    return f"{evaluation.get('result')}{times}{f': {explanation}' if explanation else ''}"
 
 
 def told(result: ResultView) -> str:

@@ -91,7 +91,7 @@ def cast(code: CodeHost) -> Callable[[Turn, list[dict[str, Any]]], Script]:
         script = SCENARIOS.get(directive.get("scenario", "work"))
         played = script(scene) if script else speak(turn, _unknown(directive["scenario"]))
         outcome = next((event for event in events if event["type"] == "user.define_outcome"), None)
-        return played if outcome is None else _evaluated(turn, played, outcome)
+        return played if outcome is None else _evaluated(scene, played, outcome)
 
     return choose
 
@@ -282,25 +282,47 @@ def lag(scene: Scene) -> Move:
     scene.turn.session.status_lag = scene.number("seconds", 0.2)
 
 
-def _evaluated(turn: Turn, script: Move, outcome: dict[str, Any]) -> Move:
-    """The script, and then the grader's verdict on it."""
+def _evaluated(scene: Scene, script: Move, outcome: dict[str, Any]) -> Move:
+    """The script, and then the grader's verdicts on it: `grades=needs_revision,satisfied` (satisfied)."""
+    turn = scene.turn
     record = next(one for one in turn.session.outcomes if one["outcome_id"] == outcome["outcome_id"])
     record["result"] = "running"
+    grades = scene.directive.get("grades", "satisfied").split(",")
     try:
         yield from script
+        for iteration, grade in enumerate(grades):
+            if turn.session.status == "terminated":
+                record["result"] = "failed"
+                return
+            last = iteration + 1 >= outcome["max_iterations"]
+            result = "max_iterations_reached" if grade == "needs_revision" and last else grade
+            yield from _graded(turn, record, result, iteration)
+            if result != "needs_revision":
+                break
+            yield from speak(turn, f"Revised ({iteration + 1}): {scene.task.about}")
     except GeneratorExit:
         record["result"] = "interrupted"
         raise
-    if turn.session.status == "terminated":
-        record["result"] = "failed"
-        return
-    place = {"outcome_id": outcome["outcome_id"], "iteration": 0}
-    record["result"] = "evaluating"
+    turn.memory = turn.memory or Memory(asked=str(outcome["description"]))
+
+
+EXPLANATIONS: Final = {
+    "satisfied": "Every point of the rubric is met.",
+    "needs_revision": "A point of the rubric is missing.",
+    "max_iterations_reached": "A point of the rubric is still missing.",
+    "failed": "The rubric does not fit the task.",
+}
+
+
+def _graded(turn: Turn, record: dict[str, Any], result: str, iteration: int) -> Move:
+    """One look of the grader."""
+    place = {"outcome_id": record["outcome_id"], "iteration": iteration}
+    record.update(result="evaluating", iteration=iteration)
     start = turn.emit("span.outcome_evaluation_start", **place)
     yield Pause(turn.pace)
     turn.emit("span.outcome_evaluation_ongoing", **place)
     yield Pause(turn.pace)
-    explanation = "Every point of the rubric is met."
+    explanation = EXPLANATIONS.get(result, "The grader gave no reason.")
     usage = turn.session.usage.add(
         turn.session.agent["model"]["id"], fresh=400, cached=0, written=0, output=60
     )
@@ -308,13 +330,15 @@ def _evaluated(turn: Turn, script: Move, outcome: dict[str, Any]) -> Move:
         "span.outcome_evaluation_end",
         **place,
         outcome_evaluation_start_id=start,
-        result="satisfied",
+        result=result,
         explanation=explanation,
         usage=usage,
     )
     at = next(event["processed_at"] for event in reversed(turn.session.history.events) if event["id"] == end)
-    record.update(result="satisfied", explanation=explanation, completed_at=at)
-    turn.memory = turn.memory or Memory(asked=str(outcome["description"]))
+    over = result != "needs_revision"
+    record.update(
+        result=result if over else "running", explanation=explanation, completed_at=at if over else None
+    )
 
 
 def _unknown(name: str) -> str:

@@ -136,3 +136,41 @@ async def test_the_end_of_an_earlier_turn_does_not_end_the_new_one(runner: Bench
     assert row["status"] == "succeeded", row["error"]
     assert row["final_text"] == "Two."
     assert row["session_id"] == session.id
+
+
+SEVEN = "scenario=parallel calls=7"
+
+
+async def assert_seven_answered_once(runner: Bench) -> None:
+    """Seven calls at once of which each idle names five: each is published and answered once."""
+    row = await runner.run(dispatch_of(scenario=SEVEN, grants=(grant(),)))
+    assert row["status"] == "succeeded", row["error"]
+    asked = [event["id"] for event in runner.sent(row["session_id"], "agent.custom_tool_use")]
+    answered = [
+        event["custom_tool_use_id"] for event in runner.sent(row["session_id"], "user.custom_tool_result")
+    ]
+    windows = [
+        event["stop_reason"]["event_ids"]
+        for event in runner.sent(row["session_id"], "session.status_idle")
+        if event["stop_reason"]["type"] == "requires_action"
+    ]
+    assert len(asked) == 7
+    assert sorted(answered) == sorted(asked)
+    assert max(map(len, windows)) == 5
+    assert len(runner.comments()) == 7
+
+
+@pytest.mark.parametrize("cut", range(1, 16, 2))
+async def test_seven_calls_at_once_over_a_stream_that_is_cut(runner: Bench, cut: int) -> None:
+    runner.agents.faults.add(StreamFault(cut_after=cut, times=2))
+    await assert_seven_answered_once(runner)
+
+
+async def test_seven_calls_that_no_stream_told_of_are_found_in_the_history(runner: Bench) -> None:
+    runner.agents.faults.add(StreamFault(drop=["agent.custom_tool_use"], times=1000))
+    await assert_seven_answered_once(runner)
+
+
+async def test_seven_calls_whose_window_alone_was_lost(runner: Bench) -> None:
+    runner.agents.faults.add(StreamFault(drop=["session.status_idle"], times=2))
+    await assert_seven_answered_once(runner)

@@ -290,3 +290,49 @@ def test_several_repositories_each_with_a_place_of_its_own() -> None:
     )
     (both,) = mounting({**other, "branch": "main", "commit": "0123456", "mount_path": "/w"})
     assert both == "rules[0].repositories[0]: write either a branch or a commit, not both"
+
+
+@pytest.mark.parametrize(
+    ("fixer", "overrides", "fine"),
+    [
+        ({"model": "claude-opus-5-5"}, {}, True),
+        ({"model": {"id": "claude-fable-5-1"}}, {}, True),
+        ({"model": "claude-opus-4-8"}, {}, True),
+        ({"model": "claude-opus-4-7"}, {}, False),
+        ({"model": "claude-sonnet-5-5"}, {}, False),
+        ({"model": "claude-opus-5-5"}, {"model": "claude-haiku-5-5"}, False),
+        ({"model": "claude-haiku-5-5"}, {"model": "claude-opus-5"}, True),
+        ({"id": "agent_1"}, {}, True),
+    ],
+)
+def test_a_system_message_needs_a_model_that_takes_it(
+    fixer: dict[str, Any],
+    overrides: dict[str, Any],
+    fine: bool,  # noqa: FBT001 - a table
+) -> None:
+    config = overriding(fixer, **overrides)
+    config["rules"][0]["system_message"] = "Be brief."
+    found = told(config)
+    assert bool(found) is not fine
+    assert all("takes no system message in the middle of a conversation" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "complaint"),
+    [
+        ({"description": "A report."}, "rules[0].outcome.rubric: required, but missing"),
+        (
+            {"description": "A report.", "rubric": "x", "max_iterations": 21},
+            "rules[0].outcome.max_iterations: input should be less than or equal to 20, not 21",
+        ),
+        (
+            {"description": "A report.", "rubrik": "x", "rubric": "y"},
+            "rules[0].outcome.rubrik: unknown field 'rubrik'; did you mean 'rubric'?",
+        ),
+        ({"description": " ", "rubric": "y"}, "rules[0].outcome.description: must not be empty, not ' '"),
+    ],
+)
+def test_a_wrong_outcome_is_told_where(outcome: dict[str, Any], complaint: str) -> None:
+    config = agents()
+    config["rules"][0]["outcome"] = outcome
+    assert told(config) == [complaint]

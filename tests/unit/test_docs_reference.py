@@ -32,6 +32,7 @@ from schemas.config import (
     Agent,
     Environment,
     Match,
+    Outcome,
     Rule,
     RuleLimits,
     RuleRepository,
@@ -55,7 +56,7 @@ def first_column(page: Path, marker: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Agent, Environment, OutputPolicy]
+    "model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Outcome, Agent, Environment, OutputPolicy]
 )
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:
     fields = {field.alias or name for name, field in model.model_fields.items()}
@@ -63,7 +64,7 @@ def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) ->
     assert sorted(shown) == sorted(fields)
 
 
-@pytest.mark.parametrize("model", [Rule, RuleRepository, Schedule, Agent, Environment])
+@pytest.mark.parametrize("model", [Rule, RuleRepository, Schedule, Outcome, Agent, Environment])
 def test_what_is_needed_is_said_to_be(model: type[BaseModel]) -> None:
     needed = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
     rows = table(CONFIGURATION, f"table: {model.__name__}")

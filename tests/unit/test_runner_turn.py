@@ -259,3 +259,61 @@ def test_every_known_frame_is_taken_both_as_the_sdk_reads_it_and_plain() -> None
 )
 def test_cost(usage: dict[str, Any] | None, cents: int | None) -> None:
     assert cost_cents(usage) == cents
+
+
+def judged(result: str, iteration: int = 0, explanation: str = "Because.") -> dict[str, Any]:
+    return event(
+        "span.outcome_evaluation_end",
+        f"sevt_judged{iteration}",
+        outcome_id="outc_1",
+        iteration=iteration,
+        result=result,
+        explanation=explanation,
+    )
+
+
+def graded(*events: dict[str, Any]) -> Turn:
+    turn = Turn(MESSAGE, graded=True)
+    for one in (OURS, RUNNING, *events):
+        turn.apply(one)
+    return turn
+
+
+def test_a_graded_turn_ends_with_its_judgement_and_not_before() -> None:
+    assert graded(said("Done."), idle()).ending is None
+    assert graded(said("Done."), judged("needs_revision"), idle()).ending is None
+    turn = graded(
+        said("Done."),
+        judged("needs_revision"),
+        idle(),
+        RUNNING,
+        said("Better.", 1),
+        judged("satisfied", 1),
+        idle(n=1),
+    )
+    assert (turn.ending, turn.last_text, turn.unmet) == (Ending.DONE, "Better.", None)
+    assert turn.evaluation == {"result": "satisfied", "iteration": 1, "explanation": "Because."}
+
+
+@pytest.mark.parametrize(
+    ("result", "unmet"),
+    [
+        ("max_iterations_reached", "max_iterations_reached after 3 iterations: Because."),
+        ("failed", "failed after 3 iterations: Because."),
+        ("a_result_of_next_year", "a_result_of_next_year after 3 iterations: Because."),
+    ],
+)
+def test_a_judgement_that_is_not_satisfied_is_told(result: str, unmet: str) -> None:
+    turn = graded(said("Done."), judged(result, 2), idle())
+    assert (turn.ending, turn.unmet) == (Ending.DONE, unmet)
+
+
+def test_a_graded_turn_that_broke_off_does_not_wait_for_a_judgement() -> None:
+    stopped = event("user.interrupt", "sevt_stop")
+    assert graded(stopped, idle()).ending is Ending.INTERRUPTED
+    assert graded(error("model_overloaded_error", "exhausted"), idle()).ending is Ending.EXHAUSTED
+    assert graded(idle("budget_reached")).ending is Ending.BUDGET
+
+
+def test_judgements_of_a_turn_that_is_not_graded_are_kept_but_never_waited_for() -> None:
+    assert stream(OURS, RUNNING, said("Done."), idle()).ending is Ending.DONE

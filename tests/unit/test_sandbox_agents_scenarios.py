@@ -435,3 +435,23 @@ async def test_an_unknown_scenario_says_so(service: Service) -> None:
     session = await service.session()
     await service.say(session.id, "Work [sandbox: scenario=nonsense]")
     assert "knows no scenario 'nonsense'" in said(await service.idle(session.id))[0]
+
+
+async def test_an_outcome_is_sent_back_until_its_iterations_are_used_up(service: Service) -> None:
+    session = await service.session()
+    rubric = {"type": "text", "content": "It has three sections"}
+    described = "Produce report.md [sandbox: scenario=happy grades=needs_revision,needs_revision]"
+    outcome = {"type": "user.define_outcome", "description": described, "rubric": rubric, "max_iterations": 2}
+    await service.send(
+        session.id, {"type": "user.message", "content": [{"type": "text", "text": described}]}, outcome
+    )
+    events = await service.idle(session.id)
+    found = of(events, "span.outcome_evaluation_end")
+    assert [(one.iteration, one.result) for one in found] == [
+        (0, "needs_revision"),
+        (1, "max_iterations_reached"),
+    ]
+    after = await service.client.beta.sessions.retrieve(session.id)
+    assert [(one.iteration, one.result) for one in after.outcome_evaluations] == [
+        (1, "max_iterations_reached")
+    ]
