@@ -242,8 +242,6 @@ class RunRow(SQLModel, table=True):
     message_id: str | None = None
     """Id of the session event that carried the work: later turns of the session begin after it."""
     final_text: str | None = Field(default=None, sa_column=Column(Text))
-    evaluation: str | None = Field(default=None, sa_column=Column(Text))
-    """JSON of the grader's last judgement, where the rule has an outcome."""
     usage: str | None = Field(default=None, sa_column=Column(Text))
     """JSON of the session's cumulated usage at this run's end."""
     cost_cents: int | None = None
@@ -262,6 +260,8 @@ class RunRow(SQLModel, table=True):
     deadline_at: float | None = Field(default=None, sa_column=Column(Double))
     ended_at: float | None = Field(default=None, sa_column=Column(Double))
     updated_at: float = Field(sa_column=Column(Double, nullable=False))
+    evaluation: str | None = Field(default=None, sa_column=Column(Text))
+    """JSON of the grader's last judgement, where the rule has an outcome."""
 
 
 class ConversationRow(SQLModel, table=True):
