@@ -23,6 +23,7 @@ from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
 from storage.runs import Claim
+from storage.spacing import Spacing
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +140,11 @@ class Worker:
             return []
         try:
             claims = await self._world.database.write(
-                runs.claim_runs, owner=self._owner, limit=room, lease=self._timing.lease
+                runs.claim_runs,
+                owner=self._owner,
+                limit=room,
+                lease=self._timing.lease,
+                spacing=Spacing(base=self._timing.give_back, longest=self._timing.max_give_back),
             )
         except StorageUnavailableError as error:
             log.warning("runs could not be claimed", error=str(error))

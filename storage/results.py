@@ -14,9 +14,11 @@ from storage import outbox
 from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
 from storage.runs import link_subject
+from storage.spacing import Spacing
 from storage.states import RESULT_TERMINAL
 from storage.tables import ResultRow, ResultStatus
 
+SPACING: Final = Spacing(base=2.0)
 MAX_ATTEMPTS: Final = 12
 """Tries at one post before it is refused: with growing delays this is more than half an hour."""
 
@@ -167,6 +169,7 @@ def claim_results(
                 lease_until=now + lease,
                 fence=row.fence + 1,
                 attempts=row.attempts + 1,
+                due_at=now + SPACING.after(row.attempts + 1 - row.excused),
                 updated_at=now,
             )
         )

@@ -20,9 +20,11 @@ from schemas.topics import DISPATCHES
 from storage import outbox
 from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
+from storage.spacing import Spacing
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
 from storage.tables import ACTIVE_RUN, ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
 
+SPACING: Final = Spacing()
 CLOCK_STEP: Final = 1e-5
 """Seconds: the smallest difference that a time in a double column keeps with certainty is 2.4e-7."""
 
@@ -143,7 +145,9 @@ def link_subject(
     )
 
 
-def claim_runs(connection: Connection, *, owner: str, limit: int, lease: float) -> list[Claim]:
+def claim_runs(
+    connection: Connection, *, owner: str, limit: int, lease: float, spacing: Spacing = SPACING
+) -> list[Claim]:
     """Claim up to `limit` runs for `lease` seconds: orphaned ones, then queued ones whose conversation is free."""
     now = read_clock(connection)
     found: list[Claim] = []
@@ -154,7 +158,10 @@ def claim_runs(connection: Connection, *, owner: str, limit: int, lease: float) 
                 lock="FOR UPDATE OF run SKIP LOCKED" if connection.dialect.name == "postgresql" else "",
             )
             rows = connection.execute(text(query), {"now": now, "limit": limit - len(found)}).mappings().all()
-            claims = (_claim_one(connection, dict(row), owner=owner, lease=lease, now=now) for row in rows)
+            claims = (
+                _claim_one(connection, dict(row), owner=owner, lease=lease, spacing=spacing, now=now)
+                for row in rows
+            )
             found += [claim for claim in claims if claim is not None]
     return found
 
@@ -183,7 +190,13 @@ ORDER BY run.due_at
 
 
 def _claim_one(
-    connection: Connection, row: dict[str, Any], *, owner: str, lease: float, now: float
+    connection: Connection,
+    row: dict[str, Any],
+    *,
+    owner: str,
+    lease: float,
+    spacing: Spacing,
+    now: float,
 ) -> Claim | None:
     runs = table(RunRow)
     body = row.pop("dispatch_body")
@@ -193,6 +206,7 @@ def _claim_one(
         "lease_until": now + lease,
         "fence": row["fence"] + 1,
         "attempts": row["attempts"] + 1,
+        "due_at": now + spacing.after(row["attempts"] + 1),
         "updated_at": now,
     }
     if row["status"] == RunStatus.QUEUED:
@@ -254,7 +268,13 @@ def move_run(
     check_move(before, after)
     runs = table(RunRow)
     now = read_clock(connection)
-    changes: dict[str, Any] = {"status": after.value, "updated_at": now, "attempts": 0, **values}
+    changes: dict[str, Any] = {
+        "status": after.value,
+        "updated_at": now,
+        "attempts": 0,
+        "due_at": now,
+        **values,
+    }
     if after in RUN_TERMINAL:
         changes |= {"lease_owner": None, "lease_until": None, "ended_at": now}
     changed = connection.execute(

@@ -46,6 +46,7 @@ QUICK: Final[Mapping[str, Any]] = {
     "stream_silence": 8.0,
     "interrupt_again": 3.0,
     "calm": 5.0,
+    "settle": (0.0, 0.3, 0.7),
     "upkeep": 3.0,
     "upkeep_grace": 3.0,
 }

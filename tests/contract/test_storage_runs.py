@@ -15,6 +15,7 @@ from storage.clock import db_now
 from storage.database import Database
 from storage.rows import table
 from storage.runs import Claim, run_id_of
+from storage.spacing import Spacing
 from storage.states import MoveError
 from storage.tables import ConversationRow, ConversationSubject, RunRow, RunStatus
 
@@ -218,11 +219,12 @@ async def test_only_one_of_many_reclaims_an_orphan(database: Database, other_dat
 
 async def test_attempts_are_counted_when_claiming_and_reset_by_progress(database: Database) -> None:
     await take(database, make_dispatch(1))
-    for attempt in (1, 2, 3):
+    for attempt in (1, 2):
         [held] = await claim(database)
         assert held.attempts == attempt
         await expire(database, held.run_id)
     [held] = await claim(database)
+    assert held.attempts == 3
     await walk(database, held, RunStatus.SENDING)
     await expire(database, held.run_id)
     [held] = await claim(database)
@@ -239,6 +241,33 @@ async def test_a_released_run_comes_back_after_its_delay(database: Database) -> 
     [again] = await claim(database, "w2")
     assert (again.attempts, again.status) == (2, RunStatus.CREATING)
     assert not await database.write(runs.note_run, held, message_id="m")
+
+
+async def test_what_dies_with_its_claimer_again_and_again_is_spaced_out(database: Database) -> None:
+    """Beside it are others, which would be killed with it as often, and given up as early."""
+    await take(database, make_dispatch(1))
+    spacing = Spacing(base=100, longest=150, free=2)
+    due: list[float] = []
+    for _ in range(4):
+        [held] = await database.write(runs.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
+        row = await run_row(database, held.run_id)
+        due.append(row["due_at"] - row["updated_at"])
+        await expire(database, held.run_id)
+        if due[-1]:
+            assert await claim(database) == []  # though its lease ran out
+            await database.write(lambda c: c.execute(update(table(RunRow)).values(due_at=db_now())).rowcount)
+    assert due[0] == 0.0
+    assert 75 <= due[1] <= 125
+    assert all(112 <= one <= 188 for one in due[2:])
+
+
+async def test_progress_ends_the_spacing(database: Database) -> None:
+    await take(database, make_dispatch(1))
+    spacing = Spacing(base=1000, free=1)
+    [held] = await database.write(runs.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
+    await walk(database, held, RunStatus.SENDING)
+    await expire(database, held.run_id)
+    assert [again.run_id for again in await claim(database)] == [held.run_id]
 
 
 async def test_a_graceful_stop_does_not_count_as_an_attempt(database: Database) -> None:
