@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.faults import Fault
+from sandbox.vendor import admin as vendor
 from sandbox.world import World
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -97,6 +98,7 @@ def build(world: World) -> Starlette:
     """The admin routes of one world."""
     return Starlette(
         routes=[
+            *vendor.routes(world),
             Route("/log", _log(world), methods=["GET"]),
             Route("/state", _state(world), methods=["GET"]),
             Route("/faults", _faults(world), methods=["GET", "POST", "DELETE"]),

@@ -18,6 +18,7 @@ from sandbox.log import CallLog
 from sandbox.managed_agents.state import AgentsState
 from sandbox.sentry.state import Sentry
 from sandbox.slack.state import Slack
+from sandbox.vendor.post import Post
 
 Snapshot = Callable[[], Any]
 Reset = Callable[[], None]
@@ -43,6 +44,8 @@ class World:
         self.jira = Jira(create_missing=create_missing)
         self.sentry = Sentry(create_missing=create_missing)
         self.slack = Slack(create_missing=create_missing)
+        self.post = Post()
+        """Webhooks that the vendors send."""
         self.agents: AgentsState | None = None
         """What Managed Agents knows: set when the application is built over this world."""
         self.pace = pace
@@ -52,6 +55,7 @@ class World:
             ("jira", self.jira),
             ("sentry", self.sentry),
             ("slack", self.slack),
+            ("post", self.post),
         ):
             self.register(name, snapshot=part.snapshot, reset=part.reset)
 

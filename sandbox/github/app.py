@@ -16,6 +16,7 @@ from sandbox.github.answers import Endpoint, RefusedError, caller, credential, g
 from sandbox.github.bodies import NewInstallationToken
 from sandbox.github.commits import Commits
 from sandbox.github.data import Data
+from sandbox.github.hooks import Hooks
 from sandbox.github.issues import Issues
 from sandbox.github.place import Place
 from sandbox.github.pulls import Pulls
@@ -40,6 +41,7 @@ def build(world: World) -> Starlette:
             *Pulls(world).routes(),
             *Commits(world).routes(),
             *Data(world).routes(),
+            *Hooks(world).routes(),
             Route("/{rest:path}", guard(_nothing), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ]
     )

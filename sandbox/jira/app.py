@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,8 +18,8 @@ from sandbox.jira.bodies import (
     NewComment,
     NewIssue,
     NewRemoteLink,
-    Search,
 )
+from sandbox.jira.search import Search
 from sandbox.jira.state import ACCOUNT_ID, WORKFLOW, JiraComment, JiraIssue, RemoteLink
 from sandbox.moments import now
 from sandbox.requests import read_body, read_json
@@ -41,7 +40,6 @@ def build(world: World) -> Starlette:
     table: list[tuple[str, Endpoint, list[str]]] = [
         ("/rest/api/{version:int}/myself", service.myself, ["GET"]),
         ("/rest/api/{version:int}/serverInfo", service.server_info, ["GET"]),
-        ("/rest/api/{version:int}/search/jql", service.search, ["GET", "POST"]),
         ("/rest/api/{version:int}/search", service.gone, ["GET", "POST"]),
         (issue, service.create, ["POST"]),
         (one, service.issue, ["GET", "PUT"]),
@@ -52,6 +50,7 @@ def build(world: World) -> Starlette:
         (f"{one}/assignee", service.assignee, ["PUT"]),
         (f"{one}/properties/{{name}}", service.property, ["GET", "PUT", "DELETE"]),
     ]
+    table += Search(world).table()
     return Starlette(
         routes=[Route(path, guard(endpoint), methods=methods) for path, endpoint, methods in table]
     )
@@ -74,31 +73,6 @@ class _Jira:
     async def gone(self, _: Request) -> Response:
         words = "The requested API has been removed. Please use the /rest/api/3/search/jql API."
         raise RefusedError(410, words)
-
-    async def search(self, request: Request) -> Response:
-        if request.method == "POST":
-            asked = await read_body(request, Search)
-        else:
-            fields = [name for name in request.query_params.get("fields", "").split(",") if name]
-            asked = Search(
-                jql=request.query_params.get("jql", ""),
-                fields=fields,
-                nextPageToken=request.query_params.get("nextPageToken"),
-            )
-        found = [issue for issue in self._jira.issues.values() if _matches(issue, asked.jql)]
-        token = asked.nextPageToken or "0"
-        start = int(token) if token.isdigit() else 0
-        shown = found[start : start + asked.maxResults]
-        answer: dict[str, Any] = {
-            "issues": [
-                shapes.issue(issue, only=asked.fields) if asked.fields else {"id": issue.id}
-                for issue in shown
-            ],
-            "isLast": start + asked.maxResults >= len(found),
-        }
-        if not answer["isLast"]:
-            answer["nextPageToken"] = str(start + asked.maxResults)
-        return JSONResponse(answer)
 
     async def create(self, request: Request) -> Response:
         body = await read_body(request, NewIssue)
@@ -139,10 +113,9 @@ class _Jira:
                 },
             )
         issue.fields |= body.fields or {}
-        issue.fields["labels"] = (
-            labels if (body.update or {}).get("labels") else issue.fields.get("labels", [])
-        )
         issue.edited_at = now()
+        if (body.update or {}).get("labels"):
+            self._jira.relabel(issue, labels)
         return Response(status_code=204)
 
     async def comments(self, request: Request) -> Response:
@@ -150,7 +123,10 @@ class _Jira:
         expand = "properties" in request.query_params.get("expand", "").split(",")
         if request.method == "GET":
             newest = request.query_params.get("orderBy", "created").startswith("-")
-            rows = [shapes.comment(issue, note, properties=expand) for note in issue.comments]
+            version = request.path_params["version"]
+            rows = [
+                shapes.comment(issue, note, properties=expand, version=version) for note in issue.comments
+            ]
             return _page(request, rows[::-1] if newest else rows)
         body = await read_body(request, NewComment)
         self._check_text(request, body.body, "comment")
@@ -165,6 +141,7 @@ class _Jira:
             properties={item.key: item.value for item in body.properties},
         )
         issue.comments.append(note)
+        issue.edited_at = moment
         return JSONResponse(shapes.comment(issue, note, properties=expand), status_code=201)
 
     async def comment(self, request: Request) -> Response:
@@ -193,7 +170,7 @@ class _Jira:
         chosen = (await read_body(request, DoTransition)).transition.id
         if chosen not in possible:
             raise RefusedError(400, f"Transition id '{chosen}' is not valid for this issue.")
-        issue.status, issue.edited_at = possible[chosen], now()
+        self._jira.move(issue, possible[chosen])
         return Response(status_code=204)
 
     async def remote_links(self, request: Request) -> Response:
@@ -228,7 +205,7 @@ class _Jira:
     async def assignee(self, request: Request) -> Response:
         issue = self._issue(request)
         account = (await read_body(request, Assignee)).accountId
-        issue.fields["assignee"] = shapes.account(account) if account is not None else None
+        self._jira.assign(issue, account)
         return Response(status_code=204)
 
     async def property(self, request: Request) -> Response:
@@ -290,25 +267,6 @@ def _labels(issue: JiraIssue, changes: list[dict[str, Any]]) -> list[str]:
             if verb == "remove" and words in labels:
                 labels.remove(words)
     return labels
-
-
-def _matches(issue: JiraIssue, jql: str) -> bool:
-    """The few clauses that are enough to find one's own things: `field = value` joined by AND."""
-    clauses = re.split(r"\s+AND\s+", re.sub(r"(?i)\s+order\s+by\s.*$", "", jql.strip()), flags=re.IGNORECASE)
-    values = {
-        "key": [issue.key],
-        "issuekey": [issue.key],
-        "project": [issue.project],
-        "labels": issue.fields.get("labels", []),
-        "status": [issue.status],
-    }
-    for clause in clauses:
-        parts = re.fullmatch(r"(\w+)\s*=\s*\"?([^\"]*)\"?", clause.strip())
-        if parts is None or parts[1].lower() not in values:
-            raise RefusedError(400, f"Error in the JQL Query: the sandbox cannot read {clause!r}.")
-        if parts[2] not in values[parts[1].lower()]:
-            return False
-    return True
 
 
 def _page(request: Request, rows: list[dict[str, Any]]) -> Response:

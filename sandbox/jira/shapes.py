@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sandbox.jira.state import ACCOUNT_ID, WORKFLOW, JiraComment, JiraIssue, RemoteLink
+from sandbox.jira.adf import plain
+from sandbox.jira.state import ACCOUNT_ID, WORKFLOW, JiraComment, JiraHistory, JiraIssue, RemoteLink
 from sandbox.moments import iso_millis
 
+WITH_DOCUMENTS: Final = 3
+"""The version of the interface whose texts are documents."""
 SITE: Final = "https://acme.atlassian.example.com"
 
 
@@ -47,6 +50,7 @@ def issue(item: JiraIssue, *, only: list[str] | None = None) -> dict[str, Any]:
         "priority": {"id": "3", "name": "Medium"},
         "assignee": None,
         **item.fields,
+        "creator": account(item.creator),
         "status": status(item.status),
         "created": iso_millis(item.at),
         "updated": iso_millis(item.edited_at),
@@ -56,14 +60,24 @@ def issue(item: JiraIssue, *, only: list[str] | None = None) -> dict[str, Any]:
     return {"id": item.id, "key": item.key, "self": f"{SITE}/rest/api/3/issue/{item.id}", "fields": fields}
 
 
-def comment(item: JiraIssue, note: JiraComment, *, properties: bool) -> dict[str, Any]:
-    """A comment; properties only where `expand=properties` asked for them."""
+def history(entry: JiraHistory) -> dict[str, Any]:
+    """An entry of the changelog."""
+    return {
+        "id": entry.id,
+        "author": account(entry.account),
+        "created": iso_millis(entry.at),
+        "items": entry.items,
+    }
+
+
+def comment(item: JiraIssue, note: JiraComment, *, properties: bool, version: int = 3) -> dict[str, Any]:
+    """A comment; properties only where `expand=properties` asked for them. Version 2 shows text, not a document."""
     shape: dict[str, Any] = {
         "self": f"{SITE}/rest/api/3/issue/{item.id}/comment/{note.id}",
         "id": note.id,
         "author": account(note.account),
         "updateAuthor": account(note.account),
-        "body": note.body,
+        "body": note.body if version == WITH_DOCUMENTS or isinstance(note.body, str) else plain(note.body),
         "created": iso_millis(note.at),
         "updated": iso_millis(note.edited_at),
         "jsdPublic": True,

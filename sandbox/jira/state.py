@@ -48,6 +48,16 @@ class RemoteLink:
 
 
 @dataclass(slots=True)
+class JiraHistory:
+    """An entry of an issue's changelog: what one person changed at once."""
+
+    id: str
+    account: str
+    at: float
+    items: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
 class JiraIssue:
     """An issue."""
 
@@ -61,6 +71,11 @@ class JiraIssue:
     comments: list[JiraComment] = field(default_factory=list)
     remote_links: list[RemoteLink] = field(default_factory=list)
     properties: dict[str, Any] = field(default_factory=dict)
+    histories: list[JiraHistory] = field(default_factory=list)
+    """Oldest first."""
+    creator: str = ACCOUNT_ID
+    assumed: bool = False
+    """It came into being because somebody named it: no search finds it."""
 
     @property
     def project(self) -> str:
@@ -75,6 +90,8 @@ class Jira:
         self.issues: dict[str, JiraIssue] = {}
         """By key."""
         self.projects: set[str] = set()
+        self.webhook_ends: dict[int, float] = {}
+        """When an app's webhooks end, by the hook's id."""
         self._ids = count(10_214, 3)
 
     def new_id(self) -> str:
@@ -110,8 +127,68 @@ class Jira:
                 return issue
         project, dash, number = key.rpartition("-")
         if self.create_missing and project and dash and number.isdigit():
-            return self.ensure_issue(key)
+            made = self.ensure_issue(key)
+            made.assumed = True
+            return made
         return None
+
+    def change(
+        self, issue: JiraIssue, items: list[dict[str, Any]], *, account: str = ACCOUNT_ID
+    ) -> JiraHistory | None:
+        """Note in the changelog what was changed; nothing where nothing was."""
+        if not items:
+            return None
+        entry = JiraHistory(id=self.new_id(), account=account, at=now(), items=items)
+        issue.histories.append(entry)
+        issue.edited_at = entry.at
+        return entry
+
+    def move(self, issue: JiraIssue, status: str, *, account: str = ACCOUNT_ID) -> JiraHistory | None:
+        """A transition."""
+        numbers = {name: number for _, name, number, _ in WORKFLOW}
+        before, issue.status = issue.status, status
+        item = {
+            "field": "status",
+            "fieldId": "status",
+            "fieldtype": "jira",
+            "from": numbers.get(before, "10099"),
+            "fromString": before,
+            "to": numbers.get(status, "10099"),
+            "toString": status,
+        }
+        return self.change(issue, [item] if before != status else [], account=account)
+
+    def relabel(
+        self, issue: JiraIssue, labels: list[str], *, account: str = ACCOUNT_ID
+    ) -> JiraHistory | None:
+        """Other labels; Jira writes both lists as words."""
+        before = list(issue.fields.get("labels", []))
+        issue.fields["labels"] = labels
+        item = {
+            "field": "labels",
+            "fieldId": "labels",
+            "fieldtype": "jira",
+            "from": None,
+            "fromString": " ".join(before),
+            "to": None,
+            "toString": " ".join(labels),
+        }
+        return self.change(issue, [item] if before != labels else [], account=account)
+
+    def assign(self, issue: JiraIssue, whom: str | None, *, account: str = ACCOUNT_ID) -> JiraHistory | None:
+        """Another assignee, by account id."""
+        before = (issue.fields.get("assignee") or {}).get("accountId")
+        issue.fields["assignee"] = {"accountId": whom, "displayName": whom} if whom is not None else None
+        item = {
+            "field": "assignee",
+            "fieldId": "assignee",
+            "fieldtype": "jira",
+            "from": before,
+            "fromString": before,
+            "to": whom,
+            "toString": whom,
+        }
+        return self.change(issue, [item] if before != whom else [], account=account)
 
     def next_key(self, project: str) -> str:
         """The key of the next issue of a project."""

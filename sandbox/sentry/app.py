@@ -6,7 +6,9 @@ Errors are `{"detail": …}` or a map of field to messages, both with 4xx.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -64,6 +66,16 @@ def build(world: World) -> Starlette:
                 "/api/0/organizations/{org}/sentry-app-installations/",
                 _guard(service.installed),
                 methods=["GET"],
+            ),
+            *(
+                Route(path, _guard(endpoint), methods=["GET"])
+                for path, endpoint in (
+                    ("/api/0/organizations/{org}/issues/", service.search),
+                    ("/api/0/organizations/{org}/projects/", service.projects),
+                    ("/api/0/projects/{org}/{project}/rules/", service.rules),
+                    ("/api/0/projects/{org}/{project}/rules/{rule}/group-history/", service.firings),
+                    (f"{issue}/events/{{event}}/", service.event),
+                )
             ),
             Route(f"{issue}/", _guard(service.issue), methods=["GET", "PUT"]),
             Route(f"{issue}/comments/", _guard(service.comments), methods=["GET", "POST"]),
@@ -146,7 +158,67 @@ class _Sentry:
         issue = self._issue(request)
         if request.method == "PUT":
             self._update(issue, await read_body(request, _Update))
-        return JSONResponse(_issue_shape(issue, request))
+        return JSONResponse(issue_shape(issue, str(request.path_params["org"])))
+
+    async def search(self, request: Request) -> Response:
+        """`firstSeen:>=TIME` is the one thing that can be searched for."""
+        slug = self._organization(request)
+        wanted = re.fullmatch(r"firstSeen:>=(\S+)", request.query_params.get("query", ""))
+        if wanted is None:
+            raise _RefusedError(
+                400, {"detail": "Error parsing search query: the sandbox reads firstSeen:>= only"}
+            )
+        since = datetime.fromisoformat(wanted[1]).timestamp()
+        found = [one for one in self._sentry.issues.values() if one.at >= since and not one.assumed]
+        found.sort(key=lambda one: one.at, reverse=True)
+        return _page(request, [issue_shape(one, slug) for one in found])
+
+    async def projects(self, request: Request) -> Response:
+        self._organization(request)
+        slugs = {one.project for one in self._sentry.issues.values()}
+        return _page(request, [{"id": "4509", "slug": slug, "name": slug.title()} for slug in sorted(slugs)])
+
+    async def rules(self, request: Request) -> Response:
+        self._organization(request)
+        project = request.path_params["project"]
+        rows = [
+            {"id": rule.id, "name": rule.name, "projects": [project], "actions": [{"service": "triggerhub"}]}
+            for rule in self._sentry.rules.values()
+            if rule.project == project
+        ]
+        return _page(request, rows)
+
+    async def firings(self, request: Request) -> Response:
+        """For each issue the newest firing of the rule."""
+        slug = self._organization(request)
+        rule = request.path_params["rule"]
+        if rule not in self._sentry.rules:
+            raise _missing()
+        first, last = (
+            datetime.fromisoformat(request.query_params[name]).timestamp() for name in ("start", "end")
+        )
+        newest = {
+            one.issue: one for one in self._sentry.firings if one.rule == rule and first <= one.at <= last + 1
+        }
+        rows = [
+            {
+                "group": issue_shape(self._sentry.issues[number], slug),
+                "count": 1,
+                "lastTriggered": iso_micros(one.at),
+                "eventId": one.event,
+            }
+            for number, one in newest.items()
+            if number in self._sentry.issues
+        ]
+        return _page(request, rows)
+
+    async def event(self, request: Request) -> Response:
+        issue, number = self._issue(request), request.path_params["event"]
+        fired = next((one for one in self._sentry.firings if one.event == number), None)
+        if fired is None:
+            raise _missing()
+        shape = {"id": number, "eventID": number, "groupID": issue.id, "title": issue.title}
+        return JSONResponse(shape | {"dateCreated": iso_micros(fired.at), "entries": []})
 
     async def comments(self, request: Request) -> Response:
         issue = self._issue(request)
@@ -279,8 +351,8 @@ def _note_shape(note: Note, issue: SentryIssue) -> dict[str, Any]:
     }
 
 
-def _issue_shape(issue: SentryIssue, request: Request) -> dict[str, Any]:
-    org = request.path_params["org"]
+def issue_shape(issue: SentryIssue, org: str) -> dict[str, Any]:
+    """An issue as the REST interface shows it."""
     assigned = None
     if issue.assigned_to is not None:
         kind, _, number = issue.assigned_to.rpartition(":")
@@ -297,6 +369,7 @@ def _issue_shape(issue: SentryIssue, request: Request) -> dict[str, Any]:
         "project": {"id": "4509", "name": issue.project, "slug": issue.project, "platform": "python"},
         "assignedTo": assigned,
         "numComments": len(issue.notes),
+        "issueCategory": "error",
         "firstSeen": iso_micros(issue.at),
         "lastSeen": iso_micros(issue.at),
         "count": "1",

@@ -61,11 +61,32 @@ class SentryIssue:
     level: str = "error"
     notes: list[Note] = field(default_factory=list)
     links: list[ExternalIssue] = field(default_factory=list)
+    assumed: bool = False
+    """It came into being because somebody named it: no search finds it."""
 
     @property
     def short_id(self) -> str:
         tail = hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest()[:2].upper()
         return f"{self.project.upper()}-{tail}"
+
+
+@dataclass(slots=True)
+class AlertRule:
+    """An issue alert that notifies our integration."""
+
+    id: str
+    name: str
+    project: str
+
+
+@dataclass(slots=True)
+class Firing:
+    """One time that an alert rule fired."""
+
+    rule: str
+    issue: str
+    event: str
+    at: float
 
 
 class Sentry:
@@ -77,6 +98,10 @@ class Sentry:
         self.issues: dict[str, SentryIssue] = {}
         """By id."""
         self.installations: set[str] = {INSTALLATION_UUID}
+        self.rules: dict[str, AlertRule] = {}
+        """By id."""
+        self.firings: list[Firing] = []
+        """Oldest first."""
         self._ids = count(4_509_881, 7)
 
     def new_id(self) -> str:
@@ -108,8 +133,20 @@ class Sentry:
     def issue(self, issue_id: str) -> SentryIssue | None:
         """The issue, made on the spot where the world creates what is missing."""
         if self.create_missing and issue_id.isdigit():
-            return self.ensure_issue(issue_id)
+            fresh = issue_id not in self.issues
+            found = self.ensure_issue(issue_id)
+            found.assumed = found.assumed or fresh
+            return found
         return self.issues.get(issue_id)
+
+    def ensure_rule(self, name: str, project: str) -> AlertRule:
+        """The alert rule of that name, made if it is not there."""
+        for rule in self.rules.values():
+            if (rule.name, rule.project) == (name, project):
+                return rule
+        rule = AlertRule(id=self.new_id(), name=name, project=project)
+        self.rules[rule.id] = rule
+        return rule
 
     def comment(self, issue: SentryIssue, text: str, *, user: str = USER_ID) -> Note | None:
         """Add a comment; None where the same user posted the same text within the last hour."""
@@ -130,4 +167,6 @@ class Sentry:
     def reset(self) -> None:
         """Forget every issue."""
         self.issues.clear()
+        self.rules.clear()
+        self.firings.clear()
         self.organizations = {"acme"}

@@ -83,6 +83,7 @@ def build(world: World) -> Starlette:
         "conversations.history": service.history,
         "conversations.info": service.info,
         "reactions.get": service.reactions,
+        "users.conversations": service.conversations,
         "users.info": service.user,
         "bots.info": service.bot,
     }
@@ -99,7 +100,7 @@ def _route(name: str, method: Method, *, json: bool) -> Route:
             arguments = await read_arguments(request, json=json)
             answer = {"ok": True, **method(arguments)}
         except SlackError as error:
-            return _failed(error.error, error.messages)
+            return _failed(error.error, error.messages, needed=error.needed)
         if json and request.headers.get("content-type", "").strip().lower() == "application/json":
             answer |= {"warning": "missing_charset", "response_metadata": {"warnings": ["missing_charset"]}}
         return JSONResponse(answer)
@@ -113,8 +114,17 @@ async def _unknown(_: Request) -> Response:
     return _failed("unknown_method")
 
 
-def _failed(error: str, messages: list[str] | None = None) -> Response:
+def _need_scope(channel: Channel) -> None:
+    if not channel.is_readable:
+        raise SlackError(
+            "missing_scope", needed="groups:history" if channel.is_private else "channels:history"
+        )
+
+
+def _failed(error: str, messages: list[str] | None = None, *, needed: str | None = None) -> Response:
     body: dict[str, Any] = {"ok": False, "error": error}
+    if needed is not None:
+        body |= {"needed": needed, "provided": "chat:write"}
     if messages:
         body["response_metadata"] = {"messages": messages}
     return JSONResponse(body)
@@ -144,7 +154,7 @@ class _Slack:
         if thread is not None and not is_ts(thread):
             raise SlackError("invalid_arguments", ["[ERROR] invalid thread_ts [json-pointer:/thread_ts]"])
         if self._slack.create_missing and thread is not None:
-            self._slack.ensure_message(channel.id, thread)
+            self._slack.assume(channel.id, thread)
         message = SlackMessage(
             ts=self._slack.next_ts(),
             user=BOT_USER_ID,
@@ -220,16 +230,31 @@ class _Slack:
         if not is_ts(ts):
             raise SlackError("invalid_ts" if ts else "invalid_arguments")
         if self._slack.create_missing:
-            self._slack.ensure_message(channel.id, str(ts))
+            self._slack.assume(channel.id, str(ts))
+        _need_scope(channel)
         found = channel.thread(str(ts))
         if not found:
             raise SlackError("thread_not_found")
-        return page(sorted(found, key=lambda message: message.ts), arguments)
+        known = [message for message in found if not message.assumed]
+        return page(sorted(known, key=lambda message: message.ts), arguments)
 
     def history(self, arguments: Arguments) -> dict[str, Any]:
         channel = self._channel(arguments, write=False)
-        found = [message for message in channel.messages.values() if message.thread_ts in {None, message.ts}]
-        return page(sorted(found, key=lambda message: message.ts, reverse=True), arguments)
+        _need_scope(channel)
+        found = [
+            message
+            for message in channel.messages.values()
+            if message.thread_ts in {None, message.ts} and not message.assumed
+        ]
+        threads = {message.ts: channel.thread(message.ts) for message in found}
+        latest = {ts: max(one.ts for one in thread) for ts, thread in threads.items() if len(thread) > 1}
+        return page(sorted(found, key=lambda message: message.ts, reverse=True), arguments, latest=latest)
+
+    def conversations(self, _: Arguments) -> dict[str, Any]:
+        if not self._slack.may_list:
+            raise SlackError("missing_scope", needed="channels:read")
+        shown = [channel_shape(one) for one in self._slack.channels.values() if one.is_member]
+        return {"channels": shown, "response_metadata": {"next_cursor": ""}}
 
     def user(self, arguments: Arguments) -> dict[str, Any]:
         user = arguments.get("user")

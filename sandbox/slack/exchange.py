@@ -22,8 +22,10 @@ Arguments = Mapping[str, Any]
 class SlackError(Exception):
     """`ok: false`."""
 
-    def __init__(self, error: str, messages: list[str] | None = None) -> None:
+    def __init__(self, error: str, messages: list[str] | None = None, *, needed: str | None = None) -> None:
         super().__init__(error)
+        self.needed = needed
+        """The scope that is missing."""
         self.error = error
         self.messages = messages
 
@@ -84,12 +86,16 @@ def channel_shape(channel: Channel) -> dict[str, Any]:
         "is_channel": channel.id.startswith("C"),
         "is_member": channel.is_member,
         "is_archived": channel.is_archived,
-        "is_private": False,
+        "is_private": channel.is_private,
+        "is_im": channel.id.startswith("D"),
+        "is_ext_shared": False,
     }
 
 
-def page(messages: list[SlackMessage], arguments: Arguments) -> dict[str, Any]:
-    """One page, with `response_metadata.next_cursor` where there is more."""
+def page(
+    messages: list[SlackMessage], arguments: Arguments, *, latest: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One page, with `response_metadata.next_cursor` where there is more. `latest`: the newest reply by thread."""
     shown = [message for message in messages if inside(message.ts, arguments)]
     limit = str(arguments.get("limit", PAGE))
     size = min(int(limit), MAX_PAGE) if limit.isdigit() and int(limit) > 0 else PAGE
@@ -99,8 +105,12 @@ def page(messages: list[SlackMessage], arguments: Arguments) -> dict[str, Any]:
     start = int(cursor.partition(":")[2])
     more = start + size < len(shown)
     metadata = truth(arguments.get("include_all_metadata"))
+    rows = [message_shape(message, metadata=metadata) for message in shown[start : start + size]]
+    for row in rows:
+        if latest is not None and row["ts"] in latest:
+            row |= {"thread_ts": row["ts"], "latest_reply": latest[row["ts"]]}
     return {
-        "messages": [message_shape(message, metadata=metadata) for message in shown[start : start + size]],
+        "messages": rows,
         "has_more": more,
         "response_metadata": {"next_cursor": f"next:{start + size}" if more else ""},
     }

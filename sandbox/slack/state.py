@@ -31,6 +31,8 @@ class SlackMessage:
     edited: str | None = None
     reactions: dict[str, list[str]] = field(default_factory=dict)
     """Emoji name to user ids."""
+    assumed: bool = False
+    """It came into being because somebody named it: no history shows it."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,9 @@ class Channel:
     is_member: bool = True
     """Whether the bot is in it."""
     is_archived: bool = False
+    is_private: bool = False
+    is_readable: bool = True
+    """Whether the token has the scope for its history."""
     messages: dict[str, SlackMessage] = field(default_factory=dict)
     """By ts, oldest first."""
 
@@ -57,6 +62,8 @@ class Slack:
         self.create_missing = create_missing
         self.channels: dict[str, Channel] = {}
         """By id."""
+        self.may_list = True
+        """Whether the token has the scopes to list channels."""
         self._last = 0
 
     def ensure_channel(self, channel_id: str, *, name: str | None = None, is_member: bool = True) -> Channel:
@@ -98,8 +105,15 @@ class Slack:
     def message(self, channel: Channel, ts: str) -> SlackMessage | None:
         """The message, made on the spot where the world creates what is missing."""
         if self.create_missing:
-            return self.ensure_message(channel.id, ts)
+            return self.assume(channel.id, ts)
         return channel.messages.get(ts)
+
+    def assume(self, channel_id: str, ts: str) -> SlackMessage:
+        """The message of that ts, taken to be there because somebody names it."""
+        known = ts in self.ensure_channel(channel_id).messages
+        found = self.ensure_message(channel_id, ts)
+        found.assumed = found.assumed or not known
+        return found
 
     def snapshot(self) -> dict[str, Any]:
         """JSON-ready data of all channels."""

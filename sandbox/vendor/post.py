@@ -1,0 +1,194 @@
+"""Sending webhooks as the vendors do, with a log of every attempt, and losing some of them on purpose.
+
+A lost delivery is never sent; the log shows that nobody could be reached. What is lost is decided by a seed, so that a
+run can be repeated. Must not know what a webhook means.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from sandbox.moments import iso_seconds, now
+from sandbox.vendor.signing import SIGNERS
+
+TIMEOUT: Final = 10.0
+"""Seconds that a receiver has."""
+UNREACHED: Final = 502
+"""What GitHub's log shows for a delivery that reached nobody."""
+SUCCESS: Final = range(200, 300)
+
+
+@dataclass(slots=True)
+class Hook:
+    """A subscription: where the webhooks of a service go."""
+
+    id: int
+    service: str
+    url: str
+    secret: str = field(repr=False)
+    drop: float = 0.0
+    """Which part of the deliveries gets lost, 0 to 1. Redeliveries do not."""
+    place: str | None = None
+    """GitHub: `owner/repo` that the hook belongs to; None: the App's own."""
+
+
+@dataclass(slots=True)
+class Webhook:
+    """What is to be told: headers without signature, and the body."""
+
+    headers: dict[str, str]
+    body: bytes
+    event: str
+    action: str | None = None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt at a delivery."""
+
+    id: int
+    guid: str
+    hook: int
+    at: float
+    status: int
+    redelivery: bool
+    webhook: Webhook
+
+    @property
+    def went_through(self) -> bool:
+        return self.status in SUCCESS
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the admin routes show it, without the body."""
+        return {
+            "id": self.id,
+            "guid": self.guid,
+            "hook": self.hook,
+            "at": self.at,
+            "status": self.status,
+            "redelivery": self.redelivery,
+            "event": self.webhook.event,
+            "action": self.webhook.action,
+        }
+
+    def as_github(self) -> dict[str, Any]:
+        """A row of GitHub's list of deliveries."""
+        return {
+            "id": self.id,
+            "guid": self.guid,
+            "delivered_at": iso_seconds(self.at),
+            "redelivery": self.redelivery,
+            "duration": 0.03,
+            "status": "OK" if self.went_through else "failed to connect to host",
+            "status_code": self.status,
+            "event": self.webhook.event,
+            "action": self.webhook.action,
+            "installation_id": None,
+            "repository_id": None,
+        }
+
+
+class Post:
+    """Hooks of all services, and everything that was sent to them."""
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, Hook] = {}
+        self.attempts: list[Attempt] = []
+        """Oldest first."""
+        self._chance = random.Random(0)  # noqa: S311 - a schedule that can be repeated, not a secret
+        self._hook_ids = count(41)
+        self._ids = count(12_000_001, 7)
+
+    def seed(self, number: int) -> None:
+        """Begin the sequence that decides what gets lost."""
+        self._chance.seed(number)
+
+    def add_hook(
+        self, service: str, url: str, secret: str, *, drop: float = 0.0, place: str | None = None
+    ) -> Hook:
+        """Subscribe an address to everything of a service."""
+        if service not in SIGNERS:
+            msg = f"no service {service!r} sends webhooks; known are {', '.join(SIGNERS)}"
+            raise ValueError(msg)
+        hook = Hook(next(self._hook_ids), service, url, secret, drop=drop, place=place)
+        self.hooks[hook.id] = hook
+        return hook
+
+    async def send(self, service: str, webhook: Webhook, *, place: str | None = None) -> list[Attempt]:
+        """Deliver to every hook of the service (and place), or lose it. Returns the attempts."""
+        made = []
+        for hook in list(self.hooks.values()):
+            if hook.service == service and hook.place in {None, place}:
+                lost = self._chance.random() < hook.drop
+                made.append(await self._attempt(hook, webhook, str(uuid.uuid4()), lost=lost, again=False))
+        return made
+
+    async def send_again(self, attempt: Attempt) -> None:
+        """Deliver once more, with the same GUID."""
+        hook = self.hooks[attempt.hook]
+        await self._attempt(hook, attempt.webhook, attempt.guid, lost=False, again=True)
+
+    async def _attempt(self, hook: Hook, webhook: Webhook, guid: str, *, lost: bool, again: bool) -> Attempt:
+        at = now()
+        status = UNREACHED if lost else await _deliver(hook, webhook, guid)
+        attempt = Attempt(next(self._ids), guid, hook.id, at, status, again, webhook)
+        self.attempts.append(attempt)
+        return attempt
+
+    def of_hook(self, hook: int) -> Iterator[Attempt]:
+        """Attempts of one hook, newest first."""
+        return (attempt for attempt in reversed(self.attempts) if attempt.hook == hook)
+
+    def lost(self, service: str | None = None) -> list[Attempt]:
+        """First attempts that reached nobody."""
+        return [
+            attempt
+            for attempt in self.attempts
+            if not attempt.redelivery
+            and not attempt.went_through
+            and service in {None, self.hooks[attempt.hook].service}
+        ]
+
+    def snapshot(self) -> dict[str, Any]:
+        """JSON-ready data of hooks (without secrets) and attempts."""
+        hooks = [
+            {"id": hook.id, "service": hook.service, "url": hook.url, "drop": hook.drop}
+            for hook in self.hooks.values()
+        ]
+        return {"hooks": hooks, "attempts": [attempt.as_dict() for attempt in self.attempts]}
+
+    def reset(self) -> None:
+        """Forget hooks and attempts."""
+        self.hooks.clear()
+        self.attempts.clear()
+
+
+def json_webhook(event: str, body: Any, *, action: str | None = None, **headers: str) -> Webhook:
+    """A webhook with a JSON body. Header names are given with underscores."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Webhook({"content-type": "application/json", **named}, orjson.dumps(body), event, action)
+
+
+async def _deliver(hook: Hook, webhook: Webhook, guid: str) -> int:
+    headers = {**webhook.headers, **SIGNERS[hook.service](hook.secret, webhook.body)}
+    if hook.service == "github":
+        headers |= {
+            "x-github-delivery": guid,
+            "x-github-event": webhook.event,
+            "x-github-hook-id": str(hook.id),
+        }
+    elif hook.service == "jira":
+        headers["x-atlassian-webhook-identifier"] = guid
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as http:
+            return (await http.post(hook.url, content=webhook.body, headers=headers)).status_code
+    except httpx.HTTPError:
+        return UNREACHED
