@@ -6,6 +6,7 @@ only; a channel whose history the token may not read is named and left alone by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,8 +28,11 @@ THREADS_PER_PAGE: Final = 10
 MAX_THREADS: Final = 100
 MAX_OLDER: Final = 20
 """Threads that began longer ago and that we had events of: each costs a call at every sweep."""
+GONE: Final = frozenset({"thread_not_found", "message_not_found", "invalid_ts"})
+"""Of a single thread: its beginning was deleted."""
 MAX_CHANNELS: Final = 1000
 LISTED: Final = "public_channel,private_channel,mpim,im"
+_TS: Final = re.compile(r"[0-9]{10}\.[0-9]{6}")
 HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json"}
 
 
@@ -127,9 +131,9 @@ class SlackHealer(Healer):
                         "conversations.replies", {**params, **({"cursor": cursor} if cursor else {})}
                     )
                 except SlackRefusedError as error:
-                    if error.code != "thread_not_found":
+                    if error.code not in GONE:
                         raise
-                    break  # its beginning was deleted
+                    break
                 messages += _messages(answer)
                 cursor = text_at(answer, "response_metadata", "next_cursor")
         left = place["threads"][THREADS_PER_PAGE:]
@@ -224,7 +228,8 @@ def _older(memory: Memory, channel: str, *, before: float) -> list[str]:
     """Threads that we had events of and that began too long ago to be seen in the history."""
     parts = (subject.split("/", 2) for subject in memory.subjects)
     threads = [rest[0] for _, *place in parts if place[:1] == [channel] and (rest := place[1:])]
-    return [ts for ts in threads if 0 < _moment(ts) < before][:MAX_OLDER]
+    # Commands have an identifier of their own in the place of a time.
+    return [ts for ts in threads if _TS.fullmatch(ts) and _moment(ts) < before][:MAX_OLDER]
 
 
 def _moment(ts: str | None) -> float:
