@@ -27,6 +27,7 @@ from router.expressions import FIELDS, MAX_LENGTH
 from runner.timing import Timing
 from sandbox.faults import Fault, Mode
 from sandbox.managed_agents.scenarios import SCENARIOS
+from sandbox.vendor.admin import ACTS
 from schemas.config import (
     FOLLOW_UPS,
     Agent,
@@ -119,6 +120,10 @@ def test_kinds_trusts_and_follow_ups() -> None:
 def test_every_field_of_an_event_is_explained() -> None:
     shown = {name.removeprefix("event.") for name in first_column(CONFIGURATION, "fields: event")}
     assert shown == set(FIELDS)
+
+
+def test_every_act_of_the_sandbox_has_its_row() -> None:
+    assert sorted(first_column(SANDBOX, "acts")) == sorted(ACTS)
 
 
 def test_every_setting_has_its_row() -> None:
