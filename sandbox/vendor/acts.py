@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sandbox.github import shapes as github
 from sandbox.github.answers import user
-from sandbox.github.state import Comment
+from sandbox.github.records import Comment
 from sandbox.jira import shapes as jira
 from sandbox.jira.state import JiraComment, JiraHistory, JiraIssue
 from sandbox.moments import iso_micros, iso_seconds, now
