@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 CONFIG ?= triggerhub.yaml
 SEED ?= 1
 KILLS ?= 60
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format bench crash up clean
@@ -27,7 +28,7 @@ demo: $(STAMP) ## Run the main job: five scenarios against the sandbox, no accou
 	@$(BIN)/triggerhub demo --once
 
 test: $(STAMP) ## Run all tests; says what it skipped
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(STAMP) ## Check formatting, lint and types, of source and tests
 	@$(BIN)/ruff format --check .
