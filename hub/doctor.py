@@ -27,6 +27,7 @@ from hub.embedded_broker import BrokerMissingError, broker_binary
 from hub.explaining import broker_reason, database_reason, is_database_error, shown_database
 from hub.secrets import SecretError
 from hub.settings import Settings
+from hub.vault_secrets import missing_secrets
 from runner.service import make_client
 from storage import migrate
 from storage.clock import read_clock
@@ -78,6 +79,14 @@ def secrets_of(loaded: Loaded) -> tuple[dict[str, LiveConnection], list[Finding]
             findings += [Finding("fail", "secret", line) for line in str(error).splitlines()]
         else:
             findings.append(Finding("ok", "secrets", f"connection {name}: all are set"))
+    if loaded.config.vaults:
+        missing = missing_secrets(loaded.config)
+        findings += [Finding("fail", "secret", line) for line in missing]
+        findings += [] if missing else [Finding("ok", "secrets", "vaults: all are set")]
+    for name, file in loaded.config.files.items():
+        if file.path is not None and not Path(file.path).is_file():
+            msg = f"{name}: there is no file {file.path}; correct its path, or bring it to each runner"
+            findings.append(Finding("fail", "file", msg))
     return live, findings
 
 

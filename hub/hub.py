@@ -44,11 +44,14 @@ from hub.publisher import SWEEP_SECONDS, Publisher
 from hub.repositories import ConnectedRepositories
 from hub.server import Pages, bind, serving
 from hub.settings import Settings
+from hub.vault_secrets import VaultSecrets, check_vaults
 from router.scheduler import Scheduler
 from router.subscriber import Router, Rules
 from runner.catalogue import Catalogue, Definitions, Pin
 from runner.permits import Permits
 from runner.service import Service, make_client
+from runner.store_service import StoreService
+from runner.stores import Stored, Stores
 from runner.timing import Timing
 from runner.worker import Worker
 from runner.world import World
@@ -129,6 +132,7 @@ class Parts:
     worker: Worker | None = None
     outbox: Outbox | None = None
     catalogue: Catalogue | None = None
+    stores: Stores | None = None
 
 
 @asynccontextmanager
@@ -147,6 +151,8 @@ async def running_hub(
     live = live_connections(loaded.config, environment=environment)
     keep_secret(value for one in live.values() for value in (*one.files.values(), *one.webhook_secrets))
     api_key = _api_key(settings, roles)
+    if "runner" in roles:
+        check_vaults(loaded.config, environment=environment)
     async with AsyncExitStack() as stack:
         listener = bind(host, port)
         stack.callback(listener.close)
@@ -155,7 +161,7 @@ async def running_hub(
         await upgrade(database)
         makers = makers or Makers()
         parts = await _assemble(stack, settings, loaded, live, roles, database, Clocks(clock=makers.clock))
-        _add_roles(stack, parts, api_key, makers)
+        _add_roles(stack, parts, api_key, makers, environment)
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
@@ -245,7 +251,13 @@ async def _assemble(
     return parts
 
 
-def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers) -> None:
+def _add_roles(
+    stack: AsyncExitStack,
+    parts: Parts,
+    api_key: str,
+    makers: Makers,
+    environment: Mapping[str, str] | None,
+) -> None:
     settings, progress = parts.settings, parts.progress
     if "ingress" in parts.roles:
         parts.intake = makers.intake(parts.database)
@@ -274,10 +286,17 @@ def _add_roles(stack: AsyncExitStack, parts: Parts, api_key: str, makers: Makers
         )
         service = makers.service(client, permits)
         parts.catalogue = Catalogue(service, parts.database, definitions_of(parts.loaded.config))
+        parts.stores = Stores(
+            StoreService(service),
+            parts.database,
+            stored_of(parts.loaded.config),
+            secrets=VaultSecrets(api_key, environment=environment),
+        )
         world = World(
             database=parts.database,
             service=service,
             catalogue=parts.catalogue,
+            stores=parts.stores,
             repositories=ConnectedRepositories(lambda: parts.outbound),
             announce=parts.publisher.announce,
             can_report=lambda name: name in parts.outbound,
@@ -425,6 +444,15 @@ def definitions_of(config: Config) -> Definitions:
             name: environment.model_dump(mode="json", exclude_unset=True)
             for name, environment in config.environments.items()
         },
+    )
+
+
+def stored_of(config: Config) -> Stored:
+    """What is kept at the service beside agents and environments, as written."""
+    return Stored(
+        vaults={name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.vaults.items()},
+        memory_stores={name: one.model_dump(mode="json") for name, one in config.memory_stores.items()},
+        files={name: one.model_dump(mode="json") for name, one in config.files.items()},
     )
 
 

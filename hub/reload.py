@@ -24,7 +24,7 @@ from hub.configuration import (
     live_connections,
     outbound_of,
 )
-from hub.hub import IDENTIFY_AGAIN_SECONDS, definitions_of
+from hub.hub import IDENTIFY_AGAIN_SECONDS, definitions_of, stored_of
 from hub.logs import keep_secret
 from hub.secrets import SecretError, references
 from router.loading import SUFFIXES
@@ -111,6 +111,8 @@ class Reload:
         parts.rules.current = loaded.rules
         if parts.catalogue is not None:
             parts.catalogue.definitions = definitions_of(loaded.config)
+        if parts.stores is not None:
+            parts.stores.stored = stored_of(loaded.config)
         for name in gone:
             parts.live.pop(name, None)
             parts.inbound.pop(name, None)

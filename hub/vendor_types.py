@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, NotRequired, Required, Union,
 from anthropic.types.beta import BetaManagedAgentsAgentWithOverridesParams
 from anthropic.types.beta.agent_create_params import AgentCreateParams
 from anthropic.types.beta.environment_create_params import EnvironmentCreateParams
+from anthropic.types.beta.vaults.credential_create_params import Auth
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import get_type_hints, is_typeddict
 
@@ -52,6 +53,8 @@ def check_part(part: str, value: Any) -> list[str]:
     """The same for another part of the configuration, by the name of its field."""
     if part == "agent_overrides":
         return _part(value, BetaManagedAgentsAgentWithOverridesParams, given={"id", "type", "version"})
+    if part == "credential":
+        return _check(value, Auth, "")
     msg = f"nothing is known of a part {part!r}"
     raise ValueError(msg)
 

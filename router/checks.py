@@ -6,7 +6,7 @@ Works on plain values, so that a mistake in one field never hides those in other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -30,9 +30,13 @@ _SECRET_NAMES: Final = (
     "passwords",
     "private_key",
     "api_key",
+    "secret_value",
 )
 _GLOBS: Final = frozenset(f"{kind.partition('.')[0]}.*" for kind in KINDS if "." in kind)
 HIDDEN: Final = "(not shown)"
+REFERENCE_WANTED: Final = (
+    "a secret must be a reference, env:NAME or file:PATH; the value itself must not stand here"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,12 @@ class Names:
     agents: Mapping[str, str | None]
     """Environment by agent."""
     sources: frozenset[str]
+    vaults: Mapping[str, Any] = field(default_factory=dict)
+    """As written, like the following."""
+    memory_stores: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
+    self_hosted: frozenset[str] = frozenset()
+    """Environments that are machines of one's own."""
 
 
 def is_secret(name: str) -> bool:
@@ -57,12 +67,7 @@ def check_connection(raw: object, models: Mapping[str, type[BaseModel]]) -> list
     if not isinstance(raw, dict):
         return [Finding((), "must be a mapping of names to values")]
     literals = dict(_literal_secrets(raw, ()))
-    findings = [
-        Finding(
-            place, "a secret must be a reference, env:NAME or file:PATH; the value itself must not stand here"
-        )
-        for place in literals
-    ]
+    findings = [Finding(place, REFERENCE_WANTED) for place in literals]
     source = raw.get("source")
     if source is None:
         findings.append(Finding(("source",), f"required, but missing; {hint('', models)}"))
@@ -97,6 +102,29 @@ def _redact(message: str, secrets: Iterable[object]) -> str:
         if str(secret):
             message = message.replace(str(secret), HIDDEN)
     return message
+
+
+def check_vault(raw: object, check_part: Callable[[str, Any], list[str]] | None) -> list[Finding]:
+    """Findings about `vaults.<name>` beyond its shape. No message repeats a secret."""
+    credentials = raw.get("credentials") if isinstance(raw, dict) else None
+    findings: list[Finding] = []
+    keys: dict[str, int] = {}
+    for index, credential in enumerate(credentials if isinstance(credentials, list) else ()):
+        place: Location = ("credentials", index)
+        literals = dict(_literal_secrets(credential, place))
+        findings += [Finding(found, REFERENCE_WANTED) for found in literals]
+        told = check_part("credential", credential) if check_part is not None else []
+        for message in told:
+            found = located(message, credential)
+            if (*place, *found.location) not in literals:
+                text = _redact(found.message, literals.values())
+                findings.append(Finding((*place, *found.location), text))
+        written = credential if isinstance(credential, dict) else {}
+        key = str(written.get("mcp_server_url") or written.get("secret_name") or "")
+        if key and key in keys:
+            findings.append(Finding(place, f"credentials[{keys[key]}] is for {quote(key)} too: one must go"))
+        keys.setdefault(key, index)
+    return findings
 
 
 class RuleChecker:
@@ -177,6 +205,54 @@ class RuleChecker:
         if isinstance(environment, str) and environment not in names.environments:
             yield Finding(("environment",), unknown("environment", environment, names.environments))
         yield from self._repositories(raw)
+        yield from self._stores(raw)
+        yield from self._self_hosted(raw)
+
+    def _stores(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """Names of vaults, memory stores and files."""
+        names = self._names
+        for place, name in _placed(raw.get("vaults"), ("vaults",)):
+            if name not in names.vaults:
+                yield Finding(place, unknown("vault", name, names.vaults))
+        for place, name in _placed(raw.get("files"), ("files",)):
+            if name not in names.files:
+                yield Finding(place, unknown("file", name, names.files))
+        stores = raw.get("memory_stores")
+        for index, written in enumerate(stores if isinstance(stores, list) else ()):
+            at: Location = ("memory_stores", index)
+            store, at = (written.get("store"), (*at, "store")) if isinstance(written, dict) else (written, at)
+            if isinstance(store, str) and store not in names.memory_stores:
+                yield Finding(at, unknown("memory store", store, names.memory_stores))
+        outcome = raw.get("outcome")
+        rubric = outcome.get("rubric") if isinstance(outcome, dict) else None
+        file = rubric.get("file") if isinstance(rubric, dict) else None
+        if isinstance(file, str) and file not in names.files:
+            yield Finding(("outcome", "rubric", "file"), unknown("file", file, names.files))
+
+    def _self_hosted(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """What a machine of one's own cannot be given."""
+        agent = self._agents.get(str(raw.get("agent")))
+        agent = agent if isinstance(agent, dict) else {}
+        environment = raw.get("environment") or agent.get("environment")
+        if environment not in self._names.self_hosted:
+            return
+        for field_ in ("repository", "repositories", "memory_stores", "files"):
+            if raw.get(field_):
+                msg = (
+                    f"the environment {environment!r} is self-hosted, and the service can mount nothing there"
+                )
+                yield Finding((field_,), msg)
+        for name in (*_texts(agent.get("vaults")), *_texts(raw.get("vaults"))):
+            vault = self._names.vaults.get(name)
+            credentials = vault.get("credentials") if isinstance(vault, dict) else None
+            for one in credentials if isinstance(credentials, list) else ():
+                if isinstance(one, dict) and one.get("type") == "environment_variable":
+                    msg = (
+                        f"the vault {name!r} has an environment variable, which does not reach the self-hosted "
+                        f"environment {environment!r}"
+                    )
+                    yield Finding(("agent",), msg)
+                    break
 
     def _repositories(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
         taken: dict[str, str] = {}

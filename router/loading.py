@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
-from router.checks import Names, RuleChecker, check_connection
+from router.checks import Names, RuleChecker, check_connection, check_vault
 from router.definitions import check_agent_rules, check_environment_rules
 from router.documents import MAX_BYTES, Document, Entry, Node, read
 from router.engine import RuleSet
@@ -21,7 +21,18 @@ from router.grants import OutputPlan, OutputSpecs, compose
 from router.problems import ConfigError, Location, Problem, hint, path_of, quote
 from router.rules import CompiledRule, compile_rule
 from router.shapes import Finding, located, validate
-from schemas.config import SECTIONS, Agent, Config, Environment, Rule, check_name
+from schemas.config import (
+    SECTIONS,
+    Agent,
+    Config,
+    Environment,
+    File,
+    MemoryStore,
+    Rule,
+    Vault,
+    check_name,
+)
+from schemas.dispatch import FileMount
 
 Checker = Callable[[str, Any], list[str]]
 """Checks the vendor's part of something: (name, value) to messages. Injected, because the vendor's types take
@@ -117,6 +128,7 @@ class _Loader:
         self._problems = [problem for document in documents for problem in document.problems]
         self._sections: dict[str, dict[str, _Item]] = {section: {} for section in SECTIONS}
         self._rules: list[_Item] = []
+        self._config_files: dict[str, File] = {}
 
     def run(self, check_agent: Checker | None, check_environment: Checker | None) -> tuple[Config, RuleSet]:
         for document in self._documents:
@@ -126,6 +138,11 @@ class _Loader:
             self._report(item, check_connection(item.raw, self._models))
         environments = self._models_of("environments", Environment, check_environment)
         agents = self._models_of("agents", Agent, check_agent)
+        vaults = self._models_of("vaults", Vault, None)
+        for item in self._sections["vaults"].values():
+            self._report(item, check_vault(item.raw, self._check_part))
+        memory_stores = self._models_of("memory_stores", MemoryStore, None)
+        self._config_files = self._models_of("files", File, None)
         self._check_definitions()
         names = self._names()
         for item in self._sections["agents"].values():
@@ -133,6 +150,10 @@ class _Loader:
             if isinstance(named, str) and named not in names.environments:
                 message = f"unknown environment {quote(named)}; {hint(named, names.environments)}"
                 self._report(item, [Finding(("environment",), message)])
+            for index, vault in enumerate(_names_in(item.raw, "vaults")):
+                if vault not in names.vaults:
+                    message = f"unknown vault {quote(vault)}; {hint(vault, names.vaults)}"
+                    self._report(item, [Finding(("vaults", index), message)])
         compiled = self._compile(names)
         if any(problem.severity == "error" for problem in self._problems):
             raise ConfigError(self._sorted())
@@ -141,9 +162,30 @@ class _Loader:
             connections={name: item.raw for name, item in self._sections["connections"].items()},
             environments=environments,
             agents=agents,
+            vaults=vaults,
+            memory_stores=memory_stores,
+            files={name: self._beside(name, file) for name, file in self._config_files.items()},
             rules=tuple(rule.rule for rule in compiled),
         )
         return config, RuleSet(compiled, warnings=self._sorted())
+
+    def _beside(self, name: str, file: File) -> File:
+        """A path is meant from where the file of the configuration lies."""
+        if file.path is None:
+            return file
+        folder = Path(self._sections["files"][name].document.file).parent
+        return file.model_copy(update={"path": str(folder / Path(file.path).expanduser())})
+
+    def _mounts(self, rule: Rule) -> tuple[FileMount, ...]:
+        """Where the files of a rule stand in its sessions."""
+        found = []
+        for name in rule.files:
+            file = self._config_files.get(name)
+            path = None if file is None else file.mount_path
+            if path is None and file is not None and file.path is not None:
+                path = f"/mnt/session/uploads/{Path(file.path).name}"
+            found.append(FileMount(name=name, mount_path=path))
+        return tuple(found)
 
     def _sorted(self) -> list[Problem]:
         order = {document.file: index for index, document in enumerate(self._documents)}
@@ -230,7 +272,9 @@ class _Loader:
                 continue
             found[name] = instance
             if check is not None:
-                vendor = {key: value for key, value in item.raw.items() if key != "environment"}
+                vendor = {
+                    key: value for key, value in item.raw.items() if key not in {"environment", "vaults"}
+                }
                 self._report(item, [located(message, item.raw) for message in check(name, vendor)])
         return found
 
@@ -257,6 +301,14 @@ class _Loader:
             environments=frozenset(self._sections["environments"]),
             agents={name: text(item, "environment") for name, item in self._sections["agents"].items()},
             sources=frozenset(self._models),
+            vaults={name: item.raw for name, item in self._sections["vaults"].items()},
+            memory_stores={name: item.raw for name, item in self._sections["memory_stores"].items()},
+            files={name: item.raw for name, item in self._sections["files"].items()},
+            self_hosted=frozenset(
+                name
+                for name, item in self._sections["environments"].items()
+                if _kind_of(item.raw) == "self_hosted"
+            ),
         )
 
     def _compile(self, names: Names) -> list[CompiledRule]:
@@ -286,6 +338,8 @@ class _Loader:
                     environment=environment,
                     grants={source: compose(plan.planned, source=source) for source in _sources(plan)},
                     connections=connections,
+                    vaults=tuple(dict.fromkeys((*_names_in(agents.get(rule.agent), "vaults"), *rule.vaults))),
+                    files=self._mounts(rule),
                 )
             )
         return compiled
@@ -304,6 +358,16 @@ class _Loader:
 def _sources(plan: OutputPlan) -> set[str]:
     """Sources whose events this rule can answer, and "" for all other events."""
     return {"", *(source for output in plan.planned if output.connection is None for source in output.specs)}
+
+
+def _names_in(raw: object, field: str) -> list[str]:
+    value = raw.get(field) if isinstance(raw, dict) else None
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _kind_of(raw: object) -> object:
+    config = raw.get("config") if isinstance(raw, dict) else None
+    return config.get("type") if isinstance(config, dict) else None
 
 
 def _plain(value: object) -> object:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 
 from router.rules import CompiledRule
+from schemas.config import Outcome as RuleOutcome
 from schemas.config import RuleRepository
-from schemas.dispatch import Dispatch, Limits, Outcome, Repository
+from schemas.dispatch import Dispatch, Limits, MemoryMount, Outcome, Repository
 from schemas.event import Event
 
 
@@ -51,9 +52,15 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         conversation=conversation,
         follow_up=follow_up,
         prompt=written.prompt,
+        vaults=rule.vaults,
+        memory_stores=tuple(
+            MemoryMount(name=one.store, access=one.access, instructions=one.instructions)
+            for one in written.memory_stores
+        ),
+        files=rule.files,
         initial_messages=written.initial_messages,
         system_message=written.system_message,
-        outcome=None if written.outcome is None else Outcome(**written.outcome.model_dump()),
+        outcome=None if written.outcome is None else _outcome(written.outcome),
         report=written.report if ours else "none",
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
         repository=None if written.repository is None else _repository(written.repository),
@@ -76,4 +83,14 @@ def _repository(written: RuleRepository) -> Repository:
         commit=written.commit,
         mount_path=written.mount_path,
         access=written.access,
+    )
+
+
+def _outcome(written: RuleOutcome) -> Outcome:
+    rubric = written.rubric
+    return Outcome(
+        description=written.description,
+        rubric=rubric if isinstance(rubric, str) else "",
+        rubric_file=None if isinstance(rubric, str) else rubric.file,
+        max_iterations=written.max_iterations,
     )

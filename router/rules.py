@@ -10,7 +10,7 @@ from typing import Final
 
 from router.expressions import Expression, compile_expression
 from schemas.config import Match, Rule, is_glob
-from schemas.dispatch import Grant
+from schemas.dispatch import FileMount, Grant
 from schemas.event import KINDS
 
 ALL_KINDS: Final = frozenset(KINDS)
@@ -36,6 +36,9 @@ class CompiledRule:
     """By the event's connector: `to: origin` means something else in each."""
     connections: frozenset[str]
     """Every connection of the configuration: only there can a result be posted."""
+    vaults: tuple[str, ...] = ()
+    """Those of the agent and of the rule."""
+    files: tuple[FileMount, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,6 +64,8 @@ def compile_rule(
     environment: str,
     grants: Mapping[str, tuple[Grant, ...]],
     connections: frozenset[str],
+    vaults: tuple[str, ...] = (),
+    files: tuple[FileMount, ...] = (),
 ) -> CompiledRule:
     """Prepare a rule that was checked. Raises ExpressionError where it was not."""
     match = rule.match or NO_MATCH
@@ -80,4 +85,6 @@ def compile_rule(
         condition=None if match.if_ is None else compile_expression(match.if_),
         grants=grants,
         connections=connections,
+        vaults=vaults,
+        files=files,
     )

@@ -429,9 +429,12 @@ class RunExecution:
         """The line that finds this run's message in a session."""
         return marker_of(self.claim.run_id)
 
-    def events(self) -> list[dict[str, Any]]:
-        """The work, and what goes with it."""
-        return work_events(self.claim.dispatch, self.claim.run_id, opening=self.opened)
+    async def events(self) -> list[dict[str, Any]]:
+        """The work, and what goes with it. Raises ServiceError, UnknownDefinitionError."""
+        dispatch = self.claim.dispatch
+        rubric = dispatch.outcome.rubric_file if self.graded and dispatch.outcome is not None else None
+        rubric_id = None if rubric is None else await self.world.stores.file(rubric)
+        return work_events(dispatch, self.claim.run_id, opening=self.opened, rubric_id=rubric_id)
 
     @property
     def graded(self) -> bool:

@@ -23,11 +23,13 @@ def branch_of(run_id: str) -> str:
     return f"triggerhub/{run_id.removeprefix('run_')[:12]}"
 
 
-def work_events(dispatch: Dispatch, run_id: str, *, opening: bool) -> list[dict[str, Any]]:
+def work_events(
+    dispatch: Dispatch, run_id: str, *, opening: bool, rubric_id: str | None = None
+) -> list[dict[str, Any]]:
     """Everything that is sent for one dispatch, in one request, which the service takes whole or not at all.
 
     `opening`: the session is new and was told nothing yet. A system message must stand right behind the user's, at the
-    end (managed-agents reference §1.3).
+    end (managed-agents reference §1.3). `rubric_id`: the uploaded file of the rubric, where it is in one.
     """
     events: list[dict[str, Any]] = []
     if opening:
@@ -36,7 +38,7 @@ def work_events(dispatch: Dispatch, run_id: str, *, opening: bool) -> list[dict[
             for text in dispatch.initial_messages
         ]
         if dispatch.outcome is not None:
-            events.append(outcome_event(dispatch.outcome))
+            events.append(outcome_event(dispatch.outcome, rubric_id=rubric_id))
     events.append(work_message(dispatch, run_id))
     if dispatch.system_message is not None:
         events.append(
@@ -45,12 +47,13 @@ def work_events(dispatch: Dispatch, run_id: str, *, opening: bool) -> list[dict[
     return events
 
 
-def outcome_event(outcome: Outcome) -> dict[str, Any]:
+def outcome_event(outcome: Outcome, *, rubric_id: str | None = None) -> dict[str, Any]:
     """The `user.define_outcome` event."""
+    rubric = {"type": "text", "content": outcome.rubric}
     return {
         "type": "user.define_outcome",
         "description": outcome.description,
-        "rubric": {"type": "text", "content": outcome.rubric},
+        "rubric": rubric if rubric_id is None else {"type": "file", "file_id": rubric_id},
         "max_iterations": outcome.max_iterations,
     }
 
@@ -90,6 +93,9 @@ def instructions(dispatch: Dispatch, run_id: str) -> str:
     for mount in dispatch.mounts:
         at = f"branch {mount.branch}" if mount.branch else f"commit {mount.commit}" if mount.commit else ""
         lines.append(f"The repository {mount.name}{f' ({at})' if at else ''} is checked out at {mount.path}.")
+    for file in dispatch.files:
+        if file.mount_path:
+            lines.append(f"The file {file.name} is at {file.mount_path}.")
     if dispatch.mounts and any(grant.output == "open_pull_request" for grant in dispatch.grants):
         lines.append(f"Push your work to the branch `{branch_of(run_id)}` and no other.")
     if dispatch.grants:

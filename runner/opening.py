@@ -55,8 +55,10 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
                     return found, facts
             resources, due = await resources_of(world, dispatch.mounts)
             params = await session_params(world, claim, agent=agent.remote_id, version=agent.version or 1)
+            stored = await world.stores.parts(dispatch)
+            params |= stored
             if resources:
-                params["resources"] = resources
+                params["resources"] = [*resources, *stored.get("resources", ())]
             await run.unless_stopped(world.service.allow("creates"))
             creating = True
             async with run.lease.held():
@@ -77,9 +79,10 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
             if checked or error.unauthorised:
                 raise
             checked = True
-            if not await world.catalogue.forget_what_is_gone(
+            gone = await world.catalogue.forget_what_is_gone(
                 agent=dispatch.agent, environment=dispatch.environment
-            ):
+            )
+            if not await world.stores.forget_what_is_gone(dispatch) and not gone:
                 raise
             continue
         else:

@@ -120,7 +120,7 @@ class Sending:
         run = self._run
         self.first_sent_at = min(self.first_sent_at, asyncio.get_running_loop().time())
         async with run.lease.held():
-            events = run.events()
+            events = await run.events()
         echoed = await self._service.send(run.session_id, events)
         mine = [echo for echo in echoed if _first_line(echo) == run.mark()]
         id_ = getattr(mine[0], "id", None) if mine else None

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream
+from anthropic.resources.beta import AsyncBeta
 from anthropic.types.beta import BetaManagedAgentsSession
 
 from runner.client import CALL_SECONDS, CONNECT_SECONDS, make_client
@@ -41,6 +42,11 @@ class Service:
         self._call_seconds = call_seconds
         """For one whole call. A stream is bounded only until it is open."""
 
+    @property
+    def beta(self) -> AsyncBeta:
+        """The SDK's own tree of calls, for `call` and `pages` alone: they sort errors and keep the deadline."""
+        return self._client.beta
+
     async def allow(self, permit: Permit) -> None:
         """Wait until one call of this kind is within the limits. Every method but `create_session` does so itself."""
         await self._permits.take(permit)
@@ -50,55 +56,51 @@ class Service:
     async def create_agent(self, params: Mapping[str, Any]) -> Any:
         """Create an agent. UncertainError: it may exist all the same."""
         await self.allow("creates")
-        return await self._call("create an agent", lambda: self._client.beta.agents.create(**params))
+        return await self.call("create an agent", lambda: self._client.beta.agents.create(**params))
 
     async def update_agent(self, agent_id: str, params: Mapping[str, Any]) -> Any:
         """Change an agent; it gets a new version where that changes anything."""
-        return await self._call(
-            "update an agent", lambda: self._client.beta.agents.update(agent_id, **params)
-        )
+        return await self.call("update an agent", lambda: self._client.beta.agents.update(agent_id, **params))
 
     async def retrieve_agent(self, agent_id: str, *, version: int | None = None) -> Any:
         """That version of the agent, or the newest."""
         await self.allow("reads")
         chosen: dict[str, Any] = {} if version is None else {"version": version}
-        return await self._call(
-            "read an agent", lambda: self._client.beta.agents.retrieve(agent_id, **chosen)
-        )
+        return await self.call("read an agent", lambda: self._client.beta.agents.retrieve(agent_id, **chosen))
 
     async def archive_agent(self, agent_id: str) -> None:
         """Archive an agent, for good."""
-        await self._call("archive an agent", lambda: self._client.beta.agents.archive(agent_id))
+        await self.call("archive an agent", lambda: self._client.beta.agents.archive(agent_id))
 
     async def list_agents(self) -> list[Any]:
         """All agents of the workspace that are not archived."""
-        return await self._pages(
+        return await self.pages(
             "list agents", lambda page: self._client.beta.agents.list(limit=LIST_LIMIT, **page)
         )
 
     async def create_environment(self, params: Mapping[str, Any]) -> Any:
         """Create an environment. UncertainError: it may exist all the same, or its name is taken (409)."""
         await self.allow("creates")
-        return await self._call(
+        return await self.call(
             "create an environment", lambda: self._client.beta.environments.create(**params)
         )
 
     async def update_environment(self, environment_id: str, params: Mapping[str, Any]) -> Any:
         """Change an environment."""
-        return await self._call(
+        return await self.call(
             "update an environment", lambda: self._client.beta.environments.update(environment_id, **params)
         )
 
     async def retrieve_environment(self, environment_id: str) -> Any:
         """The environment."""
         await self.allow("reads")
-        return await self._call(
+        return await self.call(
             "read an environment", lambda: self._client.beta.environments.retrieve(environment_id)
         )
 
     async def list_environments(self) -> list[Any]:
         """All environments of the workspace that are not archived."""
-        return await self._pages(
+        return await self.pages(
             "list environments", lambda page: self._client.beta.environments.list(limit=LIST_LIMIT, **page)
         )
 
@@ -109,7 +111,7 @@ class Service:
 
         The caller has waited for its permit with `allow("creates")`, and may have been stopped while waiting.
         """
-        session = await self._call("create a session", lambda: self._client.beta.sessions.create(**params))
+        session = await self.call("create a session", lambda: self._client.beta.sessions.create(**params))
         return cast("BetaManagedAgentsSession", session)
 
     async def sessions_since(
@@ -123,7 +125,7 @@ class Service:
         if archived:
             query["include_archived"] = True
         earliest = datetime.fromtimestamp(max(0.0, since - CLOCK_SKEW_SECONDS), UTC)
-        return await self._pages(
+        return await self.pages(
             "list sessions",
             lambda page: self._client.beta.sessions.list(
                 created_at_gte=earliest, order="asc", limit=LIST_LIMIT, **query, **page
@@ -133,25 +135,25 @@ class Service:
     async def retrieve_session(self, session_id: str) -> BetaManagedAgentsSession:
         """Status, usage, budget and resources of a session."""
         await self.allow("reads")
-        session = await self._call("read a session", lambda: self._client.beta.sessions.retrieve(session_id))
+        session = await self.call("read a session", lambda: self._client.beta.sessions.retrieve(session_id))
         return cast("BetaManagedAgentsSession", session)
 
     async def archive_session(self, session_id: str) -> None:
         """Make a session read-only, for good. Refused while it runs."""
-        await self._call("archive a session", lambda: self._client.beta.sessions.archive(session_id))
+        await self.call("archive a session", lambda: self._client.beta.sessions.archive(session_id))
 
     async def set_budget(self, session_id: str, cents: int | None) -> None:
         """Set the session's cap to this many cents in all; None removes it."""
         cap: Any = None
         if cents is not None:
             cap = {"type": "limit", "max_list_cost": {"amount": str(cents), "currency": "USD"}}
-        await self._call(
+        await self.call(
             "change a session's budget", lambda: self._client.beta.sessions.update(session_id, budget=cap)
         )
 
     async def rotate_token(self, session_id: str, resource_id: str, token: str) -> None:
         """Give a mounted repository a fresh token (managed-agents reference §1.9)."""
-        await self._call(
+        await self.call(
             "replace a repository's token",
             lambda: self._client.beta.sessions.resources.update(
                 resource_id, session_id=session_id, authorization_token=token
@@ -163,7 +165,7 @@ class Service:
     async def send(self, session_id: str, events: Iterable[Mapping[str, Any]]) -> list[Any]:
         """Send events; return the echoes, which carry the server's ids. UncertainError: they may have arrived."""
         body: Any = list(events)
-        sent = await self._call(
+        sent = await self.call(
             "send events to a session",
             lambda: self._client.beta.sessions.events.send(session_id, events=body),
         )
@@ -176,7 +178,7 @@ class Service:
     async def list_events(self, session_id: str, *, types: Sequence[str] = ()) -> list[Any]:
         """The whole history, oldest first. Raises rather than returning a part of it."""
         query: dict[str, Any] = {"types": list(types)} if types else {}
-        return await self._pages(
+        return await self.pages(
             "list a session's events",
             lambda page: self._client.beta.sessions.events.list(session_id, order="asc", **query, **page),
         )
@@ -190,7 +192,7 @@ class Service:
         """
         await self.allow("reads")
         timeout = httpx2.Timeout(silence, connect=CONNECT_SECONDS)
-        stream = await self._call(
+        stream = await self.call(
             "open a session's stream",
             lambda: self._client.beta.sessions.events.stream(session_id, timeout=timeout),
         )
@@ -201,19 +203,21 @@ class Service:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _pages(self, what: str, request: Callable[[Any], Any]) -> list[Any]:
+    async def pages(self, what: str, request: Callable[[Any], Any]) -> list[Any]:
+        """Every item of a listing; `request` is given the parameters of each page."""
         found: list[Any] = []
         page: dict[str, str] = {}
         while True:
             await self.allow("reads")
-            result = await self._call(what, partial(request, page))
+            result = await self.call(what, partial(request, page))
             found.extend(getattr(result, "data", None) or [])
             following = getattr(result, "next_page", None)
             if not following:
                 return found
             page = {"page": following}
 
-    async def _call(self, what: str, call: Callable[[], Any]) -> Any:
+    async def call(self, what: str, call: Callable[[], Any]) -> Any:
+        """One call within the deadline, its errors sorted."""
         try:
             awaitable = call()
         except TypeError as error:

@@ -10,6 +10,7 @@ from typing import Protocol
 from runner.catalogue import Catalogue
 from runner.search import SessionSearch
 from runner.service import Service
+from runner.stores import Stores
 from runner.timing import Timing
 from schemas.policy.gate import Gate
 from schemas.result import Result
@@ -53,6 +54,7 @@ class World:
     database: Database
     service: Service
     catalogue: Catalogue
+    stores: Stores
     repositories: Repositories
     announce: Callable[[Sequence[tuple[Message, Result | None]]], None]
     can_report: Callable[[str], bool]

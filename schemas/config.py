@@ -170,6 +170,8 @@ class Agent(_Strict):
     system: str | None = None
     environment: str | None = None
     """Name in `environments`; a rule may name another."""
+    vaults: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
+    """Names in `vaults`: every session of this agent may use them."""
     tools: tuple[dict[str, Any], ...] = ()
     mcp_servers: tuple[dict[str, Any], ...] = ()
     skills: tuple[dict[str, Any], ...] = ()
@@ -180,7 +182,75 @@ class Agent(_Strict):
 
     def vendor(self) -> dict[str, Any]:
         """What was written of the part that the Managed Agents API takes (without `name`), as JSON values."""
-        return self.model_dump(mode="json", exclude_unset=True, exclude={"environment", "id", "version"})
+        return self.model_dump(
+            mode="json", exclude_unset=True, exclude={"environment", "id", "version", "vaults"}
+        )
+
+
+class Vault(_Strict):
+    """Credentials that sessions may use without seeing them: `vaults.<name>`. Made by triggerhub, or elsewhere (`id`)."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^vlt_\S+$", max_length=200)] | None = None
+    credentials: Annotated[tuple[dict[str, Any], ...], Field(max_length=20)] = ()
+    """Each as the Managed Agents API takes it, secrets as references."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Vault:
+        if (self.id is None) == (not self.credentials):
+            msg = "write either the id of a vault made elsewhere, or credentials"
+            raise ValueError(msg)
+        return self
+
+
+class MemoryStore(_Strict):
+    """What agents remember between sessions: `memory_stores.<name>`. Made by triggerhub, or elsewhere (`id`)."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^memstore_\S+$", max_length=200)] | None = None
+    description: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """Told to the agent."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> MemoryStore:
+        if self.id is not None and self.description is not None:
+            msg = "a memory store made elsewhere has a description of its own: remove it here"
+            raise ValueError(msg)
+        return self
+
+
+class File(_Strict):
+    """A file that sessions get: `files.<name>`. From the disk (`path`), or uploaded elsewhere (`id`)."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^file_\S+$", max_length=200)] | None = None
+    path: Text | None = None
+    """Beside the file of the configuration, unless it is absolute."""
+    mount_path: Annotated[str, StringConstraints(pattern=r"^/\S+$", max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> File:
+        if (self.id is None) == (self.path is None):
+            msg = "write either the path of a file, or the id of one that was uploaded elsewhere"
+            raise ValueError(msg)
+        return self
+
+
+class RuleMemoryStore(_Strict):
+    """A memory store in the sessions of a rule: its name, or its name with these."""
+
+    store: Text
+    access: Literal["read_write", "read_only"] = "read_write"
+    instructions: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: object) -> object:
+        return {"store": value} if isinstance(value, str) else value
+
+
+class RubricFile(_Strict):
+    """A rubric in a file."""
+
+    file: Text
+    """A name in `files`."""
 
 
 class Match(_Strict):
@@ -286,8 +356,11 @@ class Outcome(_Strict):
     """What the work must come to, judged by a grader of the service that sends it back until it is met."""
 
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
-    rubric: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=262_144)]
-    """How it is graded."""
+    rubric: (
+        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=262_144)]
+        | RubricFile
+    )
+    """How it is graded: text, or `{file: NAME}`."""
     max_iterations: Annotated[int, Field(ge=1, le=20)] = 3
 
 
@@ -330,6 +403,11 @@ class Rule(_Strict):
     """Further ones, beside `repository`."""
     prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
     """The instructions. Plain text: nothing of an event is ever spliced in."""
+    vaults: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
+    """Names in `vaults`, beside those of the agent."""
+    memory_stores: Annotated[tuple[RuleMemoryStore, ...], Field(max_length=20)] = ()
+    files: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    """Names in `files`."""
     initial_messages: Annotated[tuple[Words, ...], Field(max_length=20)] = ()
     """Told to a new session before its first task."""
     system_message: Words | None = None
@@ -363,9 +441,12 @@ class Config(_Strict):
     """As written, secrets still references. The connector of `source` owns the shape: its settings model."""
     environments: dict[str, Environment] = Field(default_factory=dict)
     agents: dict[str, Agent] = Field(default_factory=dict)
+    vaults: dict[str, Vault] = Field(default_factory=dict)
+    memory_stores: dict[str, MemoryStore] = Field(default_factory=dict)
+    files: dict[str, File] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
 
-    @field_validator("connections", "environments", "agents")
+    @field_validator("connections", "environments", "agents", "vaults", "memory_stores", "files")
     @classmethod
     def _named(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name in value:
@@ -373,6 +454,6 @@ class Config(_Strict):
         return value
 
 
-SECTIONS: Final = ("connections", "environments", "agents")
+SECTIONS: Final = ("connections", "environments", "agents", "vaults", "memory_stores", "files")
 """The parts of the file that are mappings from a name."""
 FOLLOW_UPS: Final[tuple[str, ...]] = get_args(FollowUp)

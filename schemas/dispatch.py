@@ -72,8 +72,29 @@ class Outcome(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     description: str
-    rubric: str
+    rubric: str = ""
+    """Text; or empty, and it is in a file of the configuration."""
+    rubric_file: str | None = None
     max_iterations: int = 3
+
+
+class MemoryMount(BaseModel):
+    """A memory store of the configuration in the session."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    access: str = "read_write"
+    instructions: str | None = None
+
+
+class FileMount(BaseModel):
+    """A file of the configuration in the session."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    mount_path: str | None = None
 
 
 class Dispatch(BaseModel):
@@ -97,6 +118,10 @@ class Dispatch(BaseModel):
     report: str = "origin"
     """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.
     `none`: neither."""
+    vaults: tuple[str, ...] = ()
+    """Names of the configuration."""
+    memory_stores: tuple[MemoryMount, ...] = ()
+    files: tuple[FileMount, ...] = ()
     initial_messages: tuple[str, ...] = ()
     """Told to a new session before the prompt."""
     system_message: str | None = None

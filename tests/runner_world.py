@@ -26,6 +26,8 @@ from runner.catalogue import Catalogue, Definitions
 from runner.execution import RunExecution
 from runner.permits import Permits
 from runner.service import Service, make_client
+from runner.store_service import StoreService
+from runner.stores import Secrets, Stored, Stores
 from runner.timing import Timing
 from runner.worker import Worker
 from runner.world import MountError, World
@@ -361,6 +363,7 @@ async def bench_on(
     reads: int = 100_000,
     call_seconds: float = 10.0,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
+    secrets: Secrets | None = None,
 ) -> AsyncIterator[Bench]:
     """A sandbox, a world over it, and a poster; no worker yet. Everything stops at the end of the block."""
     async with AsyncExitStack() as stack:
@@ -378,6 +381,7 @@ async def bench_on(
             reads=reads,
             call_seconds=call_seconds,
             agents=agents,
+            secrets=secrets,
         )
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
             made = Bench(inner, sandbox, database, world, tasks)
@@ -407,6 +411,7 @@ async def world_over(
     reads: int = 100_000,
     call_seconds: float = 10.0,
     agents: Mapping[str, Mapping[str, Any]] | None = None,
+    secrets: Secrets | None = None,
 ) -> World:
     """What one runner process has: a client, permits, a catalogue of its own."""
     client = make_client(api_key="emu", base_url=sandbox.anthropic_url, max_connections=3000)
@@ -426,6 +431,7 @@ async def world_over(
         database=database,
         service=service,
         catalogue=Catalogue(service, database, definitions, settle=timing.settle),
+        stores=Stores(StoreService(service), database, Stored(), secrets=secrets, settle=timing.settle),
         repositories=Mounts(),
         announce=_announce,
         can_report=lambda name: name == "acme-github",

@@ -19,6 +19,7 @@ from sandbox.managed_agents.errors import ApiError, answer
 from sandbox.managed_agents.events import Events
 from sandbox.managed_agents.files import Files
 from sandbox.managed_agents.knobs import Knobs
+from sandbox.managed_agents.memory_stores import MemoryStores
 from sandbox.managed_agents.resources import Resources
 from sandbox.managed_agents.scenarios import cast
 from sandbox.managed_agents.sessions import Sessions
@@ -29,7 +30,9 @@ from sandbox.managed_agents.worker import CodeHost
 
 BETA: Final = "managed-agents-2026-04-01"
 GATED: Final = ("/v1/agents", "/v1/environments", "/v1/sessions", "/v1/vaults")
-CREATES: Final = frozenset({*GATED, "/v1/files"})
+MEMORY: Final = "/v1/memory_stores"
+MEMORY_BETA: Final = "agent-memory-2026-07-22"
+CREATES: Final = frozenset({*GATED, MEMORY, "/v1/files"})
 
 
 class World(Protocol):
@@ -79,6 +82,7 @@ class Emulator:
             *agents.routes(),
             *environments.routes(),
             *Vaults(state).routes(),
+            *MemoryStores(state).routes(),
             *Files(state).routes(),
             *Knobs(state).routes(),
         ]
@@ -119,9 +123,9 @@ class Emulator:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if not ((scheme.lower() == "bearer" and key.strip()) or headers.get("x-api-key")):
             raise ApiError(401, "authentication_error", "Authentication is required: send a bearer token")
-        gated = path.startswith(GATED)
+        gated = path.startswith((*GATED, MEMORY))
         betas = {token.strip() for value in headers.getlist("anthropic-beta") for token in value.split(",")}
-        if gated and BETA not in betas:
+        if gated and not betas & ({BETA, MEMORY_BETA} if path.startswith(MEMORY) else {BETA}):
             raise ApiError(404, "not_found_error", f"Not found. This endpoint needs the beta header {BETA}.")
         if scope["method"] == "POST" and path in CREATES:
             self.state.limits.take("create")

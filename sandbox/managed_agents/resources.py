@@ -18,11 +18,13 @@ from sandbox.managed_agents.http import body_of, reply
 from sandbox.managed_agents.identity import stamp
 from sandbox.managed_agents.lookup import find_session
 from sandbox.managed_agents.paging import Query, page
+from sandbox.managed_agents.reading import slug
 from sandbox.managed_agents.session import Session
 from sandbox.managed_agents.state import AgentsState, StoredFile
 
 REPOSITORY: Final = re.compile(r"^https://github\.com/[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$")
 MOST_RESOURCES: Final = 500
+MOST_INSTRUCTIONS: Final = 4096
 
 
 class Resources:
@@ -94,12 +96,12 @@ def mount(state: AgentsState, session_id: str, given: list[dict[str, Any]]) -> l
     for place, one in enumerate(given):
         if one["type"] == "github_repository":
             _check_repository(one, place)
-        elif one["type"] == "memory_store":
-            raise not_found("Memory store", one["memory_store_id"])
-    mounted = [
-        _repository(state, one) if one["type"] == "github_repository" else mount_file(state, session_id, one)
-        for one in given
-    ]
+    makers = {
+        "github_repository": lambda one: _repository(state, one),
+        "memory_store": lambda one: _memory_store(state, one),
+        "file": lambda one: mount_file(state, session_id, one),
+    }
+    mounted = [makers[one["type"]](one) for one in given]
     _check_mounts(mounted)
     return mounted
 
@@ -121,6 +123,26 @@ def mount_file(state: AgentsState, session_id: str, given: dict[str, Any]) -> di
         "mount_path": given.get("mount_path") or f"/mnt/session/uploads/{given['file_id']}",
         "created_at": now,
         "updated_at": now,
+    }
+
+
+def _memory_store(state: AgentsState, given: dict[str, Any]) -> dict[str, Any]:
+    store = state.memory_stores.get(given["memory_store_id"])
+    if store is None:
+        raise not_found("Memory store", given["memory_store_id"])
+    if store["archived_at"] is not None:
+        raise invalid(f"resources: memory store `{store['id']}` is archived")
+    if len(given.get("instructions") or "") > MOST_INSTRUCTIONS:
+        raise invalid(f"resources: instructions: String should have at most {MOST_INSTRUCTIONS} characters")
+    return {
+        "id": state.ids.new("sesrsc"),
+        "type": "memory_store",
+        "memory_store_id": store["id"],
+        "access": given.get("access") or "read_write",
+        "instructions": given.get("instructions"),
+        "description": store["description"],
+        "name": store["name"],
+        "mount_path": f"/mnt/memory/{slug(store['name'])}",
     }
 
 

@@ -63,6 +63,9 @@ class AgentsState:
         self.vaults: dict[str, dict[str, Any]] = {}
         self.credentials: dict[str, dict[str, dict[str, Any]]] = {}
         """By vault. Secrets are not kept."""
+        self.memory_stores: dict[str, dict[str, Any]] = {}
+        self.memories: dict[str, dict[str, dict[str, Any]]] = {}
+        """By store."""
         self.files: dict[str, StoredFile] = {}
         self.sessions: dict[str, Session] = {}
         self._by_time: list[Session] = []
@@ -139,6 +142,7 @@ class AgentsState:
                 for session in self._by_time
             ],
             "vaults": list(self.vaults.values()),
+            "memory_stores": list(self.memory_stores.values()),
             "files": [file.metadata for file in self.files.values()],
             "work": len(self.work),
             "sessions_with_work": len(texts),
@@ -152,6 +156,8 @@ class AgentsState:
             self.environments,
             self.vaults,
             self.credentials,
+            self.memory_stores,
+            self.memories,
             self.files,
             self.sessions,
         ):

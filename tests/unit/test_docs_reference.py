@@ -32,12 +32,16 @@ from schemas.config import (
     FOLLOW_UPS,
     Agent,
     Environment,
+    File,
     Match,
+    MemoryStore,
     Outcome,
     Rule,
     RuleLimits,
+    RuleMemoryStore,
     RuleRepository,
     Schedule,
+    Vault,
 )
 from schemas.event import KINDS, TRUSTS, Event
 from schemas.policy.shapes import OutputPolicy
@@ -57,7 +61,22 @@ def first_column(page: Path, marker: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "model", [Rule, RuleRepository, RuleLimits, Match, Schedule, Outcome, Agent, Environment, OutputPolicy]
+    "model",
+    [
+        Rule,
+        RuleRepository,
+        RuleLimits,
+        Match,
+        Schedule,
+        Outcome,
+        Agent,
+        Environment,
+        Vault,
+        MemoryStore,
+        RuleMemoryStore,
+        File,
+        OutputPolicy,
+    ],
 )
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:
     fields = {field.alias or name for name, field in model.model_fields.items()}
@@ -65,7 +84,10 @@ def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) ->
     assert sorted(shown) == sorted(fields)
 
 
-@pytest.mark.parametrize("model", [Rule, RuleRepository, Schedule, Outcome, Agent, Environment])
+@pytest.mark.parametrize(
+    "model",
+    [Rule, RuleRepository, Schedule, Outcome, Agent, Environment, Vault, MemoryStore, RuleMemoryStore, File],
+)
 def test_what_is_needed_is_said_to_be(model: type[BaseModel]) -> None:
     needed = {field.alias or name for name, field in model.model_fields.items() if field.is_required()}
     rows = table(CONFIGURATION, f"table: {model.__name__}")

@@ -11,6 +11,7 @@ import structlog
 from hub.configuration import live_connections
 from hub.logs import keep_secret, set_up_logs
 from hub.secrets import SecretError, references, resolve
+from hub.vault_secrets import VaultSecrets, check_vaults
 from schemas.config import Config
 
 
@@ -98,3 +99,24 @@ def test_known_secrets_are_blotted_out_of_every_log_line(
     assert "a-secret-of-the-test" not in shown
     assert "nobody may see" not in shown
     assert shown.count("[secret]") == 5
+
+
+VAULT = {
+    "tools": {"credentials": [{"type": "static_bearer", "mcp_server_url": "https://x", "token": "env:DOCS"}]}
+}
+
+
+def test_secrets_of_vaults_are_looked_for_at_the_start() -> None:
+    config = Config.model_validate({"version": 1, "vaults": VAULT})
+    check_vaults(config, environment={"DOCS": "hush"})
+    with pytest.raises(SecretError, match="vault tools: the environment variable DOCS is not set"):
+        check_vaults(config, environment={})
+
+
+def test_a_secret_of_a_vault_is_sealed_under_the_key_and_named_when_it_is_gone() -> None:
+    secrets = VaultSecrets("sk-one", environment={"DOCS": "hush"})
+    assert secrets.value("env:DOCS") == "hush"
+    assert secrets.seal("hush") == secrets.seal("hush") != VaultSecrets("sk-two").seal("hush")
+    assert "hush" not in secrets.seal("hush")
+    with pytest.raises(LookupError, match="the environment variable GONE is not set"):
+        secrets.value("env:GONE")

@@ -8,6 +8,8 @@ from typing import Any
 import anthropic
 import pytest
 from agents_service import LOOKUP, TOOLSET, Service, served, tool
+from anthropic.types.beta import BetaManagedAgentsMemoryStore
+from anthropic.types.beta.memory_stores import BetaManagedAgentsMemory
 
 HEADERS = {"authorization": "Bearer emu", "anthropic-beta": "other-1, managed-agents-2026-04-01"}
 SERVER = {"type": "url", "name": "github", "url": "https://mcp.example.com"}
@@ -284,3 +286,45 @@ async def test_files(service: Service) -> None:
         await service.session(resources=[{"type": "file", "file_id": made.id}])
     answer = await service.admin.post("/v1/files", files={"wrong": b"x"}, headers=HEADERS)
     assert (answer.status_code, "Extra inputs" in answer.text) == (400, True)
+
+
+async def test_memory_stores_and_their_memories(service: Service) -> None:
+    beta = service.client.beta
+    store = await beta.memory_stores.create(
+        name="Lessons learnt", description="Old faults.", metadata={"a": "b"}
+    )
+    BetaManagedAgentsMemoryStore.model_validate(store.model_dump(), strict=True)
+    changed = await beta.memory_stores.update(store.id, description="", metadata={"a": None, "c": "d"})
+    assert (changed.description, changed.metadata) == ("", {"c": "d"})
+    assert [one.id for one in (await beta.memory_stores.list()).data] == [store.id]
+    memory = await beta.memory_stores.memories.create(store.id, path="/rounding.md", content="Round once.")
+    BetaManagedAgentsMemory.model_validate(memory.model_dump(), strict=True)
+    with pytest.raises(anthropic.ConflictError):
+        await beta.memory_stores.memories.create(store.id, path="/rounding.md", content="Twice.")
+    found = await beta.memory_stores.memories.retrieve(memory.id, memory_store_id=store.id)
+    assert found.content == "Round once."
+    session = await service.session(
+        resources=[{"type": "memory_store", "memory_store_id": store.id, "access": "read_only"}]
+    )
+    (mounted,) = session.resources
+    assert (mounted.mount_path, mounted.access) == ("/mnt/memory/lessons-learnt", "read_only")
+    await beta.memory_stores.archive(store.id)
+    with pytest.raises(anthropic.BadRequestError, match="archived"):
+        await service.session(resources=[{"type": "memory_store", "memory_store_id": store.id}])
+    with pytest.raises(anthropic.BadRequestError, match="archived"):
+        await beta.memory_stores.update(store.id, name="x")
+    assert (await beta.memory_stores.list()).data == []
+    assert (await beta.memory_stores.delete(store.id)).type == "memory_store_deleted"
+    with pytest.raises(anthropic.NotFoundError):
+        await beta.memory_stores.retrieve(store.id)
+
+
+async def test_memory_stores_take_either_beta_header(service: Service) -> None:
+    path = "/v1/memory_stores"
+    for beta, status in (
+        ("agent-memory-2026-07-22", 200),
+        ("managed-agents-2026-04-01", 200),
+        ("other", 404),
+    ):
+        answer = await service.admin.get(path, headers={"authorization": "Bearer x", "anthropic-beta": beta})
+        assert answer.status_code == status, beta
