@@ -119,9 +119,9 @@ class Sending:
     async def _send_once(self) -> str:
         run = self._run
         self.first_sent_at = min(self.first_sent_at, asyncio.get_running_loop().time())
+        events = await run.events()
         async with run.lease.held():
-            events = await run.events()
-        echoed = await self._service.send(run.session_id, events)
+            echoed = await self._service.send(run.session_id, events)
         mine = [echo for echo in echoed if _first_line(echo) == run.mark()]
         id_ = getattr(mine[0], "id", None) if mine else None
         if not id_:
