@@ -27,6 +27,7 @@ from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLS
 from pydantic import BaseModel, ValidationError
 
 from hub.kafka_records import headers_of, invalid, letter_of, newer, place_of, retry_of
+from hub.lanes import EMBEDDED_FETCH_WAIT_MS, Lane, whole_batch
 from hub.settings import Settings
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS, TopicSpec
 from storage.database import Database, StorageUnavailableError
@@ -38,11 +39,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T", bound=BaseModel)
 
 EMBEDDED_PARTITIONS: Final = 4
-EMBEDDED_FETCH_WAIT_MS: Final = 20
-"""The embedded broker does not wake a waiting fetch, so a short wait is the latency of a hop (and costs idle CPU)."""
-POLL_MS: Final = 10
-"""FastStream sleeps as long again after an empty poll: kept short, because it adds to each hop."""
-MAX_RECORDS: Final = 200
 RETRY_DELAYS: Final = (0.1, 0.3, 1.0, 2.0, 5.0, 5.0, 10.0, 10.0, 15.0, 15.0)
 """Seconds between tries at storing a batch: about a minute, well inside the consumer's five-minute poll limit."""
 TRANSIENT: Final = (StorageUnavailableError, KafkaError, OSError)
@@ -118,6 +114,9 @@ class Broker:
         )
         self._deaths: deque[float] = deque()
         self._stopping = asyncio.Event()
+        self._lanes: dict[str, tuple[Lane, Any]] = {}
+        """By topic, with its subscriber; at the embedded broker only."""
+        self._openers: list[asyncio.Task[None]] = []
         self._life = 0
         """Of the embedded broker: grows when it forgot."""
         self.poisoned: str | None = None
@@ -125,11 +124,9 @@ class Broker:
 
     def subscribe(self, topic: TopicSpec, *, group: str, handler: Handler) -> None:
         """Call `handler` with batches of `topic`, as consumer group `group`. Before `start`."""
+        # Not FastStream's batches: those sleep after each empty poll, and that adds to every hop.
         options: dict[str, Any] = {
-            "batch": True,
             "group_id": group,
-            "batch_timeout_ms": POLL_MS,
-            "max_records": MAX_RECORDS,
             "auto_offset_reset": "earliest",
             "ack_policy": AckPolicy.MANUAL,
         }
@@ -144,27 +141,41 @@ class Broker:
             names = (topic.name,)
 
         async def consume(message: IncomingMessage) -> None:
-            records = (
-                message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
-            )
-            await self._consume(topic, records, message, handler)
+            await self._consume(topic, await whole_batch(message), message, handler)
 
-        self._kafka.subscriber(*names, decoder=_raw, **options)(consume)
+        subscriber = self._kafka.subscriber(*names, decoder=_raw, **options)
+        subscriber(consume)
+        if self._embedded:
+            self._lanes[topic.name] = Lane(), subscriber
 
     async def start(self) -> None:
         """Declare the topics and start consuming. Raises KafkaError when the broker cannot be reached."""
         await self.declare_topics()
         await self._kafka.start()
+        loop = asyncio.get_running_loop()
+        self._openers = [
+            loop.create_task(lane.run(subscriber.consumer), name=f"lane-{topic}")
+            for topic, (lane, subscriber) in self._lanes.items()
+            if subscriber.consumer is not None
+        ]
 
     async def stop_consuming(self) -> None:
         """Take no further records; handlers in progress finish. Publishing still works."""
         self._stopping.set()
+        await self._close_lanes()
         await asyncio.gather(*(subscriber.stop() for subscriber in self._kafka.subscribers))
 
     async def stop(self) -> None:
         """Let go of the connection."""
         self._stopping.set()
+        await self._close_lanes()
         await self._kafka.stop()
+
+    async def _close_lanes(self) -> None:
+        openers, self._openers = self._openers, []
+        for task in openers:
+            task.cancel()
+        await asyncio.gather(*openers, return_exceptions=True)
 
     async def declare_topics(self) -> None:
         """Create the topics of the table and their dead-letter partners where they are missing."""
@@ -204,13 +215,15 @@ class Broker:
                 for partition in consumer.assignment():
                     if partition.topic in missing:
                         consumer.seek(partition, 0)
+        for lane, _ in self._lanes.values():
+            lane.begin_again()
 
     async def publish(self, messages: Sequence[tuple[Message, BaseModel | None]]) -> list[str]:
         """Publish records; return the refs of those the broker confirmed. Never raises for a broker that is away."""
 
         async def one(message: Message, value: BaseModel | None) -> str | None:
             try:
-                await self._kafka.publish(
+                place = await self._kafka.publish(
                     message.value,
                     topic=message.topic,
                     key=message.repeated.key if message.repeated is not None else message.key.encode(),
@@ -221,6 +234,8 @@ class Broker:
                     "a message was not published; the sweep will", ref=message.ref, error=type(error).__name__
                 )
                 return None
+            if message.topic in self._lanes and not isinstance(place, asyncio.Future):
+                self._lanes[message.topic][0].nod(message.topic, place.partition, place.offset)
             return message.ref
 
         return [ref for ref in await asyncio.gather(*(one(*pair) for pair in messages)) if ref is not None]
