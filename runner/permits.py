@@ -19,6 +19,9 @@ MAX_SLEEP: Final = 5.0
 MAX_AT_ONCE: Final = 50
 """Permits taken in one transaction. Each is used right away, so that the window's count is true."""
 
+RESERVED_SECONDS: Final = 1
+"""A permit that was reserved is used within this time or not at all, and is counted at the end of it."""
+
 Permit = Literal["creates", "reads"]
 
 
@@ -35,6 +38,8 @@ class Permits:
     async def take(self, permit: Permit) -> None:
         """Return when one call of this kind may be made. Waits out a database that is away."""
         queue = self._queues[permit]
+        if queue.from_stock(asyncio.get_running_loop().time()):
+            return
         turn = asyncio.get_running_loop().create_future()
         queue.turns.append(turn)
         try:
@@ -47,6 +52,20 @@ class Permits:
                         await asyncio.sleep(min(wait, MAX_SLEEP))
         finally:
             turn.cancel()  # a queue does not wait for who has left
+
+    def reserve(self, connection: Connection, permit: Permit, wanted: int) -> int:
+        """Take up to `wanted` permits in the caller's transaction and return how many; `give` them once it is durable.
+
+        None while others wait: they came first. What is not given, or not used at once, is lost.
+        """
+        queue = self._queues[permit]
+        if wanted <= 0 or queue.asking.locked():
+            return 0
+        return _acquire_some(connection, queue.name, queue.limit, wanted, ahead=RESERVED_SECONDS)[0]
+
+    def give(self, permit: Permit, count: int, *, since: float) -> None:
+        """These permits were reserved and may be used now. `since`: loop time before they were."""
+        self._queues[permit].stock.extend([since] * count)
 
     async def _ask(self, queue: _Queue) -> float:
         """Take as many permits as wait for one, or as there are; return the seconds until there may be more."""
@@ -72,13 +91,24 @@ class _Queue:
         self.limit = limit
         self.asking = asyncio.Lock()
         self.turns: deque[asyncio.Future[None]] = deque()
+        self.stock: deque[float] = deque()
+        """Since when there are permits that were reserved and that nobody has used yet."""
+
+    def from_stock(self, now: float) -> bool:
+        """Use a permit that is still fresh."""
+        while self.stock:
+            if now - self.stock.popleft() < RESERVED_SECONDS:
+                return True
+        return False
 
 
-def _acquire_some(connection: Connection, name: str, limit: int, wanted: int) -> tuple[int, float]:
+def _acquire_some(
+    connection: Connection, name: str, limit: int, wanted: int, *, ahead: int = 0
+) -> tuple[int, float]:
     """Take up to `wanted` permits. Return how many, and when none, the seconds to wait."""
     count = max(1, min(wanted, MAX_AT_ONCE, limit))
     while True:
-        wait = acquire(connection, name, limit=limit, count=count)
+        wait = acquire(connection, name, limit=limit, count=count, ahead=ahead)
         if wait <= 0:
             return count, 0.0
         if count == 1:

@@ -38,7 +38,7 @@ class Service:
         self, client: AsyncAnthropic, permits: Permits, *, call_seconds: float = CALL_SECONDS
     ) -> None:
         self._client = client
-        self._permits = permits
+        self.permits = permits
         self._call_seconds = call_seconds
         """For one whole call. A stream is bounded only until it is open."""
 
@@ -49,7 +49,7 @@ class Service:
 
     async def allow(self, permit: Permit) -> None:
         """Wait until one call of this kind is within the limits. Every method but `create_session` does so itself."""
-        await self._permits.take(permit)
+        await self.permits.take(permit)
 
     # Agents and environments ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from runner.execution import RunExecution
 from runner.lease import Lease
@@ -24,6 +25,7 @@ from storage.database import StorageUnavailableError
 from storage.results import settled_results
 from storage.runs import Claim
 from storage.spacing import Spacing
+from storage.tables import RunStatus
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +63,7 @@ class Worker:
         self._world = world
         self._timing = world.timing
         self._owner = owner
+        self._spacing = Spacing(base=self._timing.give_back, longest=self._timing.max_give_back)
         self._max_runs = max_runs
         self._settled = settled
         self._on_progress = on_progress
@@ -69,20 +72,63 @@ class Worker:
         self._awaiting: set[str] = set()
         self._told: dict[str, int] = {}
         """How many settled results each waiting run was handed."""
+        self._tasks: asyncio.TaskGroup | None = None
+        """Where runs are started; None while none may be."""
+        self._claiming = 0
+        """Runs that claims under way may bring at most."""
         self._stopping = False
         self._stopped = asyncio.Event()
         self.upkeep = Upkeep(world)
         """Looks after sessions that no run looks after; run beside the worker."""
 
     async def take(self, batch: Sequence[TakenDispatch]) -> None:
-        """Kafka handler: make the runs durable and return. Raises StorageUnavailableError."""
+        """Kafka handler: make the runs durable, begin those there is room for, and return.
 
-        def store(connection: Connection) -> None:
+        Raises StorageUnavailableError.
+        """
+        tasks, until, room = self._tasks, self._lease_from_now(), self._room()
+        since = asyncio.get_running_loop().time()
+
+        def store(connection: Connection) -> tuple[list[Claim], int]:
             for taken in batch:
                 runs.take_dispatch(connection, taken.value, taken.body)
+            return self._claim_beside(connection, room) if tasks is not None and room > 0 else ([], 0)
 
-        await self._world.database.write(store)
-        self._bell.ring()
+        self._claiming += room
+        try:
+            claims, permits = await self._world.database.write(store)
+        finally:
+            self._claiming -= room
+        self._world.service.permits.give("creates", permits, since=since)
+        if tasks is not None and tasks is self._tasks:
+            for claim in claims:
+                self._start(tasks, claim, until=until)
+        else:
+            await self._release(claims)  # it was stopped meanwhile
+        if len(claims) < len(batch):
+            self._bell.ring()
+
+    def _claim_beside(self, connection: Connection, room: int) -> tuple[list[Claim], int]:
+        """Claims, and permits for the sessions they will create, in the transaction that made the runs.
+
+        A transaction of its own for each of the three would cost a run two more waits for the disk.
+        """
+        try:
+            with connection.begin_nested():
+                claims = runs.claim_runs(
+                    connection,
+                    owner=self._owner,
+                    limit=room,
+                    lease=self._timing.lease,
+                    spacing=self._spacing,
+                )
+                creates = sum(claim.status is RunStatus.CREATING for claim in claims)
+                return claims, self._world.service.permits.reserve(connection, "creates", creates)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # what is wrong with another run must not make a dead letter of this batch
+            log.exception("claiming runs failed unexpectedly")
+            return [], 0
 
     @property
     def running(self) -> int:
@@ -109,6 +155,7 @@ class Worker:
                         self._again(self._hand_out_results, 0.0, rest=IDLE_SECONDS), name="runner-results"
                     ),
                 ]
+                self._tasks = tasks
                 while not self._stopping:
                     until = self._lease_from_now()
                     claims = await self._claim()
@@ -120,6 +167,7 @@ class Worker:
                 for task in beside:
                     task.cancel()
         finally:
+            self._tasks = None
             self._stopped.set()
 
     async def stop(self) -> None:
@@ -134,17 +182,18 @@ class Worker:
     # Runs -----------------------------------------------------------------------------------------------------------
 
     async def _claim(self) -> list[Claim]:
-        room = min(CLAIM_BATCH, self._max_runs - len(self._running))
+        room = self._room()
         if room <= 0:
             self._on_progress("claims", self._timing.claim_poll)
             return []
+        self._claiming += room
         try:
             claims = await self._world.database.write(
                 runs.claim_runs,
                 owner=self._owner,
                 limit=room,
                 lease=self._timing.lease,
-                spacing=Spacing(base=self._timing.give_back, longest=self._timing.max_give_back),
+                spacing=self._spacing,
             )
         except StorageUnavailableError as error:
             log.warning("runs could not be claimed", error=str(error))
@@ -153,7 +202,12 @@ class Worker:
         else:
             self._on_progress("claims", self._timing.claim_poll)
             return claims
+        finally:
+            self._claiming -= room
         return []
+
+    def _room(self) -> int:
+        return min(CLAIM_BATCH, self._max_runs - len(self._running) - self._claiming)
 
     def _lease_from_now(self) -> float:
         return asyncio.get_running_loop().time() + self._timing.lease
@@ -188,14 +242,20 @@ class Worker:
             self._awaiting.discard(run_id)
 
     async def _release_all(self) -> None:
+        self._tasks = None
         held = list(self._running.values())
         for _, task in held:
             task.cancel()
         await asyncio.gather(*(task for _, task in held), return_exceptions=True)
+        await self._release([execution.claim for execution, _ in held])
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        if not claims:
+            return
 
         def release(connection: Connection) -> None:
-            for execution, _ in held:
-                runs.release_run(connection, execution.claim, delay=0.0, count_attempt=False)
+            for claim in claims:
+                runs.release_run(connection, claim, delay=0.0, count_attempt=False)
 
         try:
             await self._world.database.write(release)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, and_, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Delete, Insert, and_, bindparam, delete, func, select, tuple_, update
 from sqlmodel import SQLModel
 
 from schemas.event import Event
@@ -18,6 +18,7 @@ from schemas.topics import DISPATCHES, EVENTS, MAX_MESSAGE_BYTES, RESULTS, TOPIC
 from storage.clock import db_now, read_clock
 from storage.deliveries import FIRST_SWEEP_SECONDS
 from storage.rows import plain, table
+from storage.statements import Fixed
 from storage.tables import DeadLetterRow, DispatchRow, EventRow, OutboxRow, ResultRow
 
 SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
@@ -53,6 +54,22 @@ class Repeated:
     """Of the event, dispatch or result, where the producer named it."""
 
 
+def _put() -> Insert:
+    rows = table(OutboxRow)
+    return rows.insert().values({column.name: bindparam(f"new_{column.name}") for column in rows.columns})
+
+
+def _settle() -> Delete:
+    rows = table(OutboxRow)
+    return delete(rows).where(
+        and_(rows.c.topic == bindparam("the_topic"), rows.c.ref == bindparam("the_ref"))
+    )
+
+
+_PUT: Final = Fixed(_put)
+_SETTLE: Final = Fixed(_settle)
+
+
 def put(
     connection: Connection, topic: str, *, ref: str, key: str, now: float, due_at: float | None = None
 ) -> None:
@@ -60,24 +77,20 @@ def put(
 
     The sweep publishes it from `due_at` on: by default after the time that the caller's own process needs for it.
     """
-    connection.execute(
-        table(OutboxRow)
-        .insert()
-        .values(
-            topic=topic,
-            ref=ref,
-            key=plain(key, limit=500),
-            created_at=now,
-            due_at=now + FIRST_SWEEP_SECONDS if due_at is None else due_at,
-            attempts=0,
-        )
+    _PUT.run(
+        connection,
+        new_topic=topic,
+        new_ref=ref,
+        new_key=plain(key, limit=500),
+        new_created_at=now,
+        new_due_at=now + FIRST_SWEEP_SECONDS if due_at is None else due_at,
+        new_attempts=0,
     )
 
 
 def settle(connection: Connection, topic: str, ref: str) -> None:
     """The consumer has it: called in the consumer's own transaction."""
-    rows = table(OutboxRow)
-    connection.execute(delete(rows).where(and_(rows.c.topic == topic, rows.c.ref == ref)))
+    _SETTLE.run(connection, the_topic=topic, the_ref=ref)
 
 
 def sweep(connection: Connection, *, limit: int = 200) -> list[Message]:

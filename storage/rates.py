@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, select, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, delete, func, select, update
 
 from storage.clock import read_clock
 from storage.rows import insert_new, table
+from storage.statements import Fixed
 from storage.tables import RateUse
 
 WINDOW_SECONDS: Final = 60
 
 
-def acquire(connection: Connection, name: str, *, limit: int, count: int = 1) -> float:
+def _used() -> Select[Any]:
+    rows = table(RateUse)
+    inside = and_(rows.c.name == bindparam("limit"), rows.c.second > bindparam("after"))
+    return select(func.coalesce(func.sum(rows.c.used), 0), func.min(rows.c.second)).where(inside)
+
+
+def _use() -> Update:
+    rows = table(RateUse)
+    change = update(rows).where(and_(rows.c.name == bindparam("limit"), rows.c.second == bindparam("now")))
+    return change.values(used=rows.c.used + bindparam("more"))
+
+
+_USED: Final = Fixed(_used)
+_USE: Final = Fixed(_use)
+
+
+def acquire(connection: Connection, name: str, *, limit: int, count: int = 1, ahead: int = 0) -> float:
     """Take `count` calls of the limit `name` and return 0.0, or take none and return the seconds to wait.
 
-    Never more than `limit` calls fall into any 60 seconds: the window covers 61 whole seconds to be on the safe side.
+    `ahead`: the calls may be made so many whole seconds later, and are counted there. Never more than `limit` calls
+    fall into any 60 seconds: the window covers 61 whole seconds to be on the safe side.
     """
     rows = table(RateUse)
     if connection.dialect.name == "postgresql":
@@ -27,19 +45,12 @@ def acquire(connection: Connection, name: str, *, limit: int, count: int = 1) ->
         )
     now = read_clock(connection)
     second = int(now)
-    inside = and_(rows.c.name == name, rows.c.second > second - WINDOW_SECONDS - 1)
-    used, oldest = connection.execute(
-        select(func.coalesce(func.sum(rows.c.used), 0), func.min(rows.c.second)).where(inside)
-    ).one()
+    used, oldest = _USED.run(connection, limit=name, after=second - WINDOW_SECONDS - 1).one()
     if used + count > limit:
         return max(0.05, float(oldest or second) + WINDOW_SECONDS + 1 - now) if oldest else 1.0
-    changed = connection.execute(
-        update(rows)
-        .where(and_(rows.c.name == name, rows.c.second == second))
-        .values(used=rows.c.used + count)
-    )
-    if changed.rowcount == 0:
-        connection.execute(rows.insert().values(name=name, second=second, used=count))
+    place = second + ahead
+    if _USE.run(connection, limit=name, now=place, more=count).rowcount == 0:
+        connection.execute(rows.insert().values(name=name, second=place, used=count))
         connection.execute(
             delete(rows).where(
                 and_(rows.c.name == name, rows.c.second > 0, rows.c.second < second - 2 * WINDOW_SECONDS)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, select, update
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
@@ -13,6 +14,7 @@ from storage import outbox, replays
 from storage.clock import read_clock
 from storage.replays import Replay
 from storage.rows import insert_new, plain, table
+from storage.statements import Fixed
 from storage.tables import (
     ConversationRow,
     ConversationSubject,
@@ -46,15 +48,43 @@ class Ownership:
     session_id: str | None
 
 
+def _routed() -> Select[Any]:
+    rows = table(EventRow)
+    return select(rows.c.id).where(and_(rows.c.id == bindparam("event"), rows.c.routed_at.is_not(None)))
+
+
+def _route() -> Update:
+    rows = table(EventRow)
+    change = update(rows).where(and_(rows.c.id == bindparam("event"), rows.c.routed_at.is_(None)))
+    return change.values(routed_at=bindparam("now"), matched=bindparam("count"))
+
+
+def _owners() -> Select[Any]:
+    links, conversations = table(ConversationSubject), table(ConversationRow)
+    return (
+        select(conversations.c.key, conversations.c.rule, conversations.c.session_id)
+        .join(links, links.c.conversation == conversations.c.key)
+        .where(and_(links.c.connection == bindparam("named"), links.c.subject == bindparam("about")))
+        .order_by(conversations.c.updated_at.desc())
+    )
+
+
+def _made() -> Select[Any]:
+    rows = table(ResultRow)
+    return select(rows.c.id).where(
+        and_(rows.c.connection == bindparam("named"), rows.c.artefact == bindparam("artefact"))
+    )
+
+
+_ROUTED: Final = Fixed(_routed)
+_ROUTE: Final = Fixed(_route)
+_OWNERS: Final = Fixed(_owners)
+_MADE: Final = Fixed(_made)
+
+
 def is_routed(connection: Connection, event_id: str) -> bool:
     """True when the event was routed before: a copy of its message stops here."""
-    rows = table(EventRow)
-    return (
-        connection.execute(
-            select(rows.c.id).where(and_(rows.c.id == event_id, rows.c.routed_at.is_not(None)))
-        ).first()
-        is not None
-    )
+    return _ROUTED.run(connection, event=event_id).first() is not None
 
 
 def record_routing(
@@ -80,12 +110,7 @@ def record_routing(
         connection.execute(matched)
     else:
         count = sum(verdict.dispatch is not None for verdict in verdicts)
-        changed = connection.execute(
-            update(events)
-            .where(and_(events.c.id == event_id, events.c.routed_at.is_(None)))
-            .values(routed_at=now, matched=count)
-        ).rowcount
-        if not changed:
+        if not _ROUTE.run(connection, event=event_id, now=now, count=count).rowcount:
             return None
     if verdicts:
         insert_new(
@@ -125,26 +150,14 @@ def record_routing(
 
 def owners_of(connection: Connection, *, connection_name: str, subject: str) -> list[Ownership]:
     """Conversations that own the subject, the most recently used first."""
-    links, conversations = table(ConversationSubject), table(ConversationRow)
-    query = (
-        select(conversations.c.key, conversations.c.rule, conversations.c.session_id)
-        .join(links, links.c.conversation == conversations.c.key)
-        .where(and_(links.c.connection == connection_name, links.c.subject == plain(subject, limit=500)))
-        .order_by(conversations.c.updated_at.desc())
-    )
-    return [Ownership(*row) for row in connection.execute(query)]
+    found = _OWNERS.run(connection, named=connection_name, about=plain(subject, limit=500))
+    return [Ownership(*row) for row in found]
 
 
 def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -> str | None:
     """The result that made this artefact, if one of our posts did."""
-    rows = table(ResultRow)
-    query = (
-        select(rows.c.id)
-        .where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact))
-        .limit(1)
-    )
-    found: str | None = connection.execute(query).scalar_one_or_none()
-    return found
+    found = _MADE.run(connection, named=connection_name, artefact=artefact).first()
+    return None if found is None else str(found[0])
 
 
 def run_exists(connection: Connection, run_id: str) -> bool:

@@ -6,13 +6,14 @@ Every change by a worker names its owner, its fence and the status it expects, a
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, func, select, text, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
@@ -21,6 +22,7 @@ from storage import outbox
 from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
 from storage.spacing import Spacing
+from storage.statements import Fixed
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
 from storage.tables import ACTIVE_RUN, ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
 
@@ -40,6 +42,21 @@ class Claim:
     attempts: int
     row: dict[str, Any]
     dispatch: Dispatch
+
+
+def _last_place() -> Select[Any]:
+    runs = table(RunRow)
+    return select(func.max(runs.c.created_at)).where(runs.c.conversation == bindparam("key"))
+
+
+def _session() -> Update:
+    rows = table(ConversationRow)
+    change = update(rows).where(rows.c.key == bindparam("owner"))
+    return change.values(session_id=bindparam("session"), session_cost_cents=0, updated_at=db_now())
+
+
+_LAST_PLACE: Final = Fixed(_last_place)
+_SESSION: Final = Fixed(_session)
 
 
 def run_id_of(dispatch_id: str) -> str:
@@ -92,10 +109,7 @@ def _next_place(connection: Connection, conversation: str, *, now: float) -> flo
 
     The clock alone does not say that: it may be set back, and two dispatches of a batch may fall into one tick.
     """
-    runs = table(RunRow)
-    last = connection.execute(
-        select(func.max(runs.c.created_at)).where(runs.c.conversation == conversation)
-    ).scalar()
+    last = _LAST_PLACE.run(connection, key=conversation).scalar()
     return now if last is None else max(now, last + CLOCK_STEP)
 
 
@@ -153,11 +167,8 @@ def claim_runs(
     found: list[Claim] = []
     for condition in (_ORPHANED, _FRESH):
         if len(found) < limit:
-            query = _CLAIMABLE.format(
-                condition=condition,
-                lock="FOR UPDATE OF run SKIP LOCKED" if connection.dialect.name == "postgresql" else "",
-            )
-            rows = connection.execute(text(query), {"now": now, "limit": limit - len(found)}).mappings().all()
+            query = _claimable(condition, connection.dialect.name)
+            rows = query.run(connection, now=now, limit=limit - len(found)).mappings().all()
             claims = (
                 _claim_one(connection, dict(row), owner=owner, lease=lease, spacing=spacing, now=now)
                 for row in rows
@@ -174,6 +185,14 @@ LEFT JOIN conversation ON conversation.key = run.conversation
 WHERE {condition}
 LIMIT :limit {lock}
 """
+
+
+@lru_cache
+def _claimable(condition: str, dialect: str) -> Fixed:
+    lock = "FOR UPDATE OF run SKIP LOCKED" if dialect == "postgresql" else ""
+    return Fixed(lambda: text(_CLAIMABLE.format(condition=condition, lock=lock)))
+
+
 _ORPHANED: Final = (
     f"run.lease_until < :now AND run.due_at <= :now AND run.{ACTIVE_RUN} ORDER BY run.lease_until"
 )
@@ -226,12 +245,10 @@ def _claim_one(
         }
         connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated_at=now, **failed))
         return None
-    statement = (
-        update(runs).where(and_(runs.c.id == row["id"], runs.c.fence == row["fence"])).values(**values)
-    )
+    owned = {"id": row["id"], "fence": row["fence"]}
     try:
         with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
-            changed = connection.execute(statement).rowcount
+            changed = _change_run(connection, owned, values)
     except IntegrityError:
         return None  # another process made a run of this conversation active in the same instant
     if not changed:
@@ -266,7 +283,6 @@ def move_run(
 ) -> bool:
     """Change the status if this claim still owns the run. Progress resets the attempts. False: it was lost."""
     check_move(before, after)
-    runs = table(RunRow)
     now = read_clock(connection)
     changes: dict[str, Any] = {
         "status": after.value,
@@ -277,19 +293,29 @@ def move_run(
     }
     if after in RUN_TERMINAL:
         changes |= {"lease_owner": None, "lease_until": None, "ended_at": now}
-    changed = connection.execute(
-        update(runs)
-        .where(
-            and_(
-                runs.c.id == claim.run_id,
-                runs.c.lease_owner == claim.owner,
-                runs.c.fence == claim.fence,
-                runs.c.status == before.value,
-            )
-        )
-        .values(**changes)
-    ).rowcount
-    return changed == 1
+    owned = {
+        "id": claim.run_id,
+        "lease_owner": claim.owner,
+        "fence": claim.fence,
+        "status": before.value,
+    }
+    return _change_run(connection, owned, changes) == 1
+
+
+def _change_run(connection: Connection, owned: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+    """Set columns of a run where these others are as expected. Return the number of rows changed."""
+    given = {f"is_{name}": value for name, value in owned.items()}
+    given |= {f"new_{name}": value for name, value in values.items()}
+    return _change(tuple(owned), tuple(values)).run(connection, **given).rowcount
+
+
+@lru_cache
+def _change(owned: tuple[str, ...], columns: tuple[str, ...]) -> Fixed:
+    runs = table(RunRow)
+    mine = and_(*(runs.c[name] == bindparam(f"is_{name}") for name in owned))
+    return Fixed(
+        lambda: update(runs).where(mine).values({name: bindparam(f"new_{name}") for name in columns})
+    )
 
 
 def note_run(connection: Connection, /, claim: Claim, **values: Any) -> bool:
@@ -341,12 +367,7 @@ def adopt_session(connection: Connection, /, claim: Claim, session_id: str, **va
         connection, claim, RunStatus.CREATING, RunStatus.SENDING, session_id=session_id, **values
     ):
         return False
-    conversations = table(ConversationRow)
-    connection.execute(
-        update(conversations)
-        .where(conversations.c.key == claim.dispatch.conversation)
-        .values(session_id=session_id, session_cost_cents=0, updated_at=db_now())
-    )
+    _SESSION.run(connection, owner=claim.dispatch.conversation, session=session_id)
     return True
 
 
