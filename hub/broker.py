@@ -141,12 +141,13 @@ class Broker:
             names = (topic.name,)
 
         async def consume(message: IncomingMessage) -> None:
-            await self._consume(topic, await whole_batch(message), message, handler)
+            await self._consume(topic, await whole_batch(message, lane), message, handler)
 
+        lane = Lane() if self._embedded else None
         subscriber = self._kafka.subscriber(*names, decoder=_raw, **options)
         subscriber(consume)
-        if self._embedded:
-            self._lanes[topic.name] = Lane(), subscriber
+        if lane is not None:
+            self._lanes[topic.name] = lane, subscriber
 
     async def start(self) -> None:
         """Declare the topics and start consuming. Raises KafkaError when the broker cannot be reached."""

@@ -19,7 +19,7 @@ from storage.bell import Bell
 MAX_RECORDS: Final = 200
 EMBEDDED_FETCH_WAIT_MS: Final = 1
 """The embedded broker finds nothing at all when it is asked with no wait."""
-BEAT_SECONDS: Final = 0.1
+BEAT_SECONDS: Final = 0.25
 """Between two looks without a nod: for records that other programs published."""
 LOOK_SECONDS: Final = 0.002
 MAX_LOOK_SECONDS: Final = 0.02
@@ -27,7 +27,7 @@ GIVE_UP_SECONDS: Final = 2.0
 """After this the nod is forgotten: the broker it spoke of may have been replaced by an empty one."""
 
 
-async def whole_batch(message: KafkaMessage) -> tuple[ConsumerRecord[Any, Any], ...]:
+async def whole_batch(message: KafkaMessage, lane: Lane | None) -> tuple[ConsumerRecord[Any, Any], ...]:
     """The message's record and those that were fetched beside it, at most MAX_RECORDS.
 
     The message stands for all of them from then on: giving it back unread gives all of them back.
@@ -40,6 +40,8 @@ async def whole_batch(message: KafkaMessage) -> tuple[ConsumerRecord[Any, Any], 
         further = await consumer.getmany(timeout_ms=0, max_records=MAX_RECORDS - 1)
         for part in further.values():
             records += part
+        if lane is not None:
+            await lane.rest(consumer)
     message.raw_message = tuple(records)
     return message.raw_message
 
@@ -79,6 +81,12 @@ class Lane:
                 continue
             await self._bell.wait(BEAT_SECONDS)
 
+    async def rest(self, consumer: AIOKafkaConsumer) -> None:
+        """Records were taken: pause at once if nothing else is known of, before the consumer asks for more."""
+        partitions = list(consumer.assignment())
+        if all([await self._is_empty(consumer, one) for one in partitions]):
+            consumer.pause(*partitions)
+
     async def _fetch(self, consumer: AIOKafkaConsumer) -> None:
         """Open every partition until it was fetched from and everything that is known of was taken; then pause."""
         partitions: Sequence[TopicPartition] = list(consumer.assignment())
@@ -86,14 +94,22 @@ class Lane:
         consumer.resume(*partitions)
         look = LOOK_SECONDS
         while True:
-            await asyncio.sleep(look)
-            if all([await self._is_done(consumer, one, before[one]) for one in partitions]):
+            if await self._bell.wait(look):  # something else was published meanwhile
+                consumer.resume(*partitions)
+                look = LOOK_SECONDS
+                continue
+            if consumer.paused():  # by `rest`
+                return
+            if all(
+                [
+                    consumer.last_poll_timestamp(one) != before[one] and await self._is_empty(consumer, one)
+                    for one in partitions
+                ]
+            ):
                 consumer.pause(*partitions)
                 return
             look = min(look * 2, MAX_LOOK_SECONDS)
 
-    async def _is_done(self, consumer: AIOKafkaConsumer, one: TopicPartition, before: int | None) -> bool:
-        if consumer.last_poll_timestamp(one) == before:
-            return False
+    async def _is_empty(self, consumer: AIOKafkaConsumer, one: TopicPartition) -> bool:
         known = max(self._wanted.get((one.topic, one.partition), 0), consumer.highwater(one) or 0)
         return bool(await consumer.position(one) >= known)
