@@ -136,3 +136,10 @@ async def test_the_lock_row_is_there_once_where_callers_must_be_kept_apart(datab
     )
     backend = await database.read(lambda c: c.dialect.name)
     assert found == (1 if backend == "postgresql" else 0)
+
+
+async def test_calls_that_are_made_later_are_counted_later(database: Database) -> None:
+    now = await database.write(used_before, {})
+    assert await database.write(acquire, NAME, limit=2, count=2, ahead=1) == 0.0
+    assert set(await database.read(uses_now)) <= {now + 1, now + 2}
+    assert await database.write(acquire, NAME, limit=2) > 0

@@ -99,3 +99,24 @@ async def test_a_run_that_waits_for_its_create_holds_up_no_other(
         await a_minute_passes(runner.database)
         for run_id in run_ids:
             assert (await runner.ended(run_id))["status"] == "succeeded"
+
+
+async def test_reserved_permits_count_and_are_used_at_once_or_never(
+    database_url: str, open_database_at: Open
+) -> None:
+    database = open_database_at(database_url)
+    permits = Permits(database, creates_per_minute=3, reads_per_minute=1)
+    loop = asyncio.get_running_loop()
+    assert await database.write(lambda connection: permits.reserve(connection, "creates", 2)) == 2
+    permits.give("creates", 2, since=loop.time())
+    for _ in range(2):
+        await permits.take("creates")
+    assert await taken(database, "creates") == 2  # nothing was taken beside them
+    assert await database.write(lambda connection: permits.reserve(connection, "creates", 5)) == 1
+    permits.give("creates", 1, since=loop.time() - 1.1)  # the transaction took so long
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(permits.take("creates"))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        assert await database.write(lambda connection: permits.reserve(connection, "creates", 1)) == 0
+        waiting.cancel()

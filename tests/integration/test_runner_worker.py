@@ -22,14 +22,17 @@ from runner_world import (
     unwatched,
     world_over,
 )
-from sqlalchemy import update
+from sqlalchemy import Connection, and_, func, select, update
 
+from hub.broker import Taken
 from runner.execution import RunExecution
+from runner.worker import Worker
 from sandbox.managed_agents.state import AgentsState
+from schemas.dispatch import Dispatch
 from storage import runs
 from storage.database import Database
 from storage.rows import table
-from storage.tables import DispatchRow, RunRow, RunStatus
+from storage.tables import DispatchRow, RateUse, RunRow, RunStatus
 
 
 @pytest.fixture
@@ -393,3 +396,51 @@ async def test_frames_of_no_known_shape_harm_nothing(runner: Bench) -> None:
     assert row["status"] == "succeeded", row["error"]
     assert row["final_text"] == "Still here."
     assert RunStatus(row["outcome"]) is RunStatus.SUCCEEDED
+
+
+# Taking ---------------------------------------------------------------------------------------------------------------
+
+
+def creates_used(connection: Connection) -> int:
+    rows = table(RateUse)
+    creates = select(func.sum(rows.c.used)).where(and_(rows.c.name == "creates", rows.c.second > 0))
+    return int(connection.execute(creates).scalar() or 0)
+
+
+def taken(dispatch: Dispatch) -> Taken[Dispatch]:
+    return Taken(dispatch, dispatch.model_dump_json().encode())
+
+
+async def test_a_run_that_there_is_room_for_is_claimed_as_it_is_taken_and_needs_no_permit_of_its_own(
+    idle: Bench,
+) -> None:
+    worker = idle.worker()
+    await idle.run(dispatch_of(1))  # from here on the agent exists
+    used = await idle.database.read(creates_used)
+    dispatch = dispatch_of(2, scenario="scenario=silent")
+    await worker.take([taken(dispatch), taken(dispatch)])
+    row = await idle.row(runs.run_id_of(dispatch.id))
+    assert (row["lease_owner"], row["fence"]) == ("one", 1)
+    assert await idle.database.read(creates_used) == used + 1
+    await idle.until(row["id"], lambda row: row["status"] == "running")
+    assert await idle.database.read(creates_used) == used + 1
+    assert len(idle.agents.sessions) == 2
+
+
+async def test_a_full_worker_leaves_what_it_takes_to_others_or_to_later(idle: Bench) -> None:
+    worker = idle.worker(max_runs=1)
+    first, second = dispatch_of(1, scenario="scenario=slow seconds=0.3"), dispatch_of(2)
+    await worker.take([taken(first), taken(second)])
+    rows = [await idle.row(runs.run_id_of(one.id)) for one in (first, second)]
+    assert sum(row["lease_owner"] is not None for row in rows) <= 1
+    assert worker.running <= 1
+    for row in rows:
+        assert (await idle.ended(row["id"]))["status"] == "succeeded"
+
+
+async def test_a_worker_that_does_not_run_makes_the_run_and_claims_nothing(idle: Bench) -> None:
+    worker = Worker(idle.world, owner="one", max_runs=5, settled=idle.settled)
+    dispatch = dispatch_of(1)
+    await worker.take([taken(dispatch)])
+    row = await idle.row(runs.run_id_of(dispatch.id))
+    assert (row["status"], row["fence"]) == ("queued", 0)
