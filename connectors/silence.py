@@ -1,7 +1,7 @@
 """When the silence of a connection is worth an alarm: judged against its own habit. Pure: no clock, no database.
 
 Most connections rest at night and over the weekend. With two weeks of history the same hours of the weeks before
-decide; with less, a gap must be several times as long as those that occur about once a day.
+decide; with less, a gap must be several times as long as those that occur every few days.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ FLOOR: Final = 900.0
 """Seconds. No alarm before, however busy a connection is: vendors have short troubles of their own."""
 FEWEST_DAYS: Final = 3
 """Days of history below which nothing is known of nights."""
+DAYS_PER_GAP: Final = 3
+"""A gap counts as usual if as many of its length or longer occurred as there are spans of so many days: a weekend is one
+gap and not two nights, and one long outage among them is no habit."""
 FACTOR: Final = 5.0
-"""Times a gap that occurs once a day: from an ordinary night (14 hours) that is more than a weekend."""
+"""Times a usual gap: from an ordinary night (14 hours) that is more than a weekend."""
 LEAST: Final = 20
 """Deliveries below which a connection has no habit."""
 
@@ -38,7 +41,7 @@ class Habit:
     count: int
     """How many came; need not be exact above LEAST."""
     gaps: tuple[float, ...] = ()
-    """The longest gaps between two, longest first, in seconds: at least one per day of history."""
+    """The longest gaps between two, longest first, in seconds."""
 
 
 def weeks_to_compare(habit: Habit, *, now: float) -> tuple[tuple[float, float], ...]:
@@ -60,12 +63,12 @@ def is_silent(habit: Habit, *, now: float, weeks: Sequence[int]) -> str | None:
             return None
         return f"none for {spoken(gap)}; in each of {len(weeks)} weeks before, {ENOUGH} or more came in the same hours"
     days = int((habit.last - habit.first) // DAY)
-    if days < FEWEST_DAYS or len(habit.gaps) < days:
+    if days < FEWEST_DAYS or len(habit.gaps) < days // DAYS_PER_GAP:
         return None
-    usual = habit.gaps[days - 1]
+    usual = habit.gaps[days // DAYS_PER_GAP - 1]
     if gap <= max(FLOOR, FACTOR * usual):
         return None
-    return f"none for {spoken(gap)}; a gap as long as {spoken(usual)} is usual once a day"
+    return f"none for {spoken(gap)}; a gap of {spoken(usual)} is usual"
 
 
 def spoken(seconds: float) -> str:

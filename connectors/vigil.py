@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 60.0
 LEARN_SECONDS: Final = 3600.0
 """Between two readings of the whole history: it is long, and habits change slowly."""
 MAX_GAPS: Final = 40
-"""Longest gaps that are kept: more than days of history."""
+"""Longest gaps that are kept: more than are ever looked at."""
 
 
 class Vigil:

@@ -131,7 +131,7 @@ class DispatchView(_Answer):
 
 
 class DeliveryView(_Answer):
-    """One webhook that was signed by its vendor."""
+    """One webhook that was signed by its vendor, or one that was rebuilt from what the vendor told when asked."""
 
     id: str
     connection: str
@@ -143,6 +143,8 @@ class DeliveryView(_Answer):
     """Bytes."""
     body_hash: str
     """Hex SHA-256."""
+    origin: str
+    """`delivered`, or `fetched`: the vendor could not deliver it, and was asked for what happened."""
 
 
 class ReplayView(_Answer):

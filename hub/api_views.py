@@ -270,6 +270,7 @@ def _delivery(row: Row) -> DeliveryView:
         received_at=time_of(row["received_at"]),
         body_size=row["body_size"],
         body_hash=row["body_hash"],
+        origin=row["origin"],
     )
 
 

@@ -25,6 +25,7 @@ from hub.broker import security
 from hub.configuration import LiveConnection, Loaded, live_connections, outbound_of
 from hub.embedded_broker import BrokerMissingError, broker_binary
 from hub.explaining import broker_reason, database_reason, is_database_error, shown_database
+from hub.habits import remarks
 from hub.secrets import SecretError
 from hub.settings import Settings
 from hub.vault_secrets import missing_secrets
@@ -58,6 +59,8 @@ async def examine(settings: Settings, loaded: Loaded | None, *, offline: bool) -
         for finding in findings:
             yield finding
     async for finding in database(settings):
+        yield finding
+    for finding in await habits(settings, live):
         yield finding
     yield await broker(settings)
     if not offline:
@@ -175,6 +178,24 @@ async def _clock(opened: Database) -> Finding:
         return Finding("ok", "clock", detail)
     state: Literal["warn", "fail"] = "warn" if abs(skew) < SKEW_FAIL_SECONDS else "fail"
     return Finding(state, "clock", f"{detail}; Slack's signatures hold for minutes: set both by NTP")
+
+
+async def habits(settings: Settings, live: dict[str, LiveConnection]) -> list[Finding]:
+    """Gaps that cannot be closed, and connections that fell silent, by what the database knows."""
+    if settings.sqlite and _missing_file(settings.database_url, "") is not None:
+        return []
+    try:
+        opened = open_database(settings.database_url)
+    except ValueError:
+        return []  # told above
+    try:
+        return [Finding(one.state, one.about, one.detail) for one in await remarks(opened, set(live))]
+    except Exception as error:
+        if not is_database_error(error) and not isinstance(error, OSError):
+            raise
+        return []  # told above
+    finally:
+        await opened.close()
 
 
 async def broker(settings: Settings) -> Finding:

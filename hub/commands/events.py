@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hub.commands.operating import Json, Limit, OfConnection, OfSubject, Url, ask, gather
+from hub.commands.operating import FETCHED, Json, Limit, OfConnection, OfSubject, Url, ask, gather
 from hub.commands.terminal import as_json, brief_id, brief_moment, emit, honest, moment, say, table
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _show(found: EventDetail) -> None:
         "actor": f"{actor.login or actor.name or actor.id or 'nobody'} ({actor.trust}{flags})",
         "happened": moment(found.time),
         "received": moment(found.received_at),
-        "delivery": found.delivery_id,
+        "delivery": _delivery(found),
         "labels": ", ".join(data.labels),
         "mentions": ", ".join(data.mentions),
         "visibility": data.visibility,
@@ -108,6 +108,11 @@ def _show(found: EventDetail) -> None:
     if data.text:
         say()
         say(data.text)
+
+
+def _delivery(found: EventDetail) -> str | None:
+    fetched = found.delivery is not None and found.delivery.origin == FETCHED
+    return "fetched, not delivered" if fetched else found.delivery_id
 
 
 def _matched(one: EventSummary) -> str:

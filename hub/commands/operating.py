@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 I_co = TypeVar("I_co", covariant=True)
 
+FETCHED = "fetched"
+"""The origin of a delivery that no vendor made."""
+
 Url = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hub.commands.events import EventId
-from hub.commands.operating import Json, Url, ask
+from hub.commands.operating import FETCHED, Json, Url, ask
 from hub.commands.runs import cost, told
 from hub.commands.terminal import as_json, emit, honest, moment, say
 
@@ -42,7 +42,12 @@ def story(found: EventDetail) -> list[str]:
     ]
     if found.delivery is not None:
         because = f" ({found.delivery.reason})" if found.delivery.reason else ""
-        lines.append(f"It came with the delivery {found.delivery.id}: {found.delivery.outcome}{because}.")
+        if found.delivery.origin == FETCHED:
+            lines.append(
+                "It was fetched, not delivered: no webhook told of it, so the vendor was asked what happened."
+            )
+        else:
+            lines.append(f"It came with the delivery {found.delivery.id}: {found.delivery.outcome}{because}.")
     else:
         lines.append("No webhook brought it: another program published it.")
     lines += ["", *_verdicts(found)]

@@ -1,0 +1,67 @@
+"""What `triggerhub doctor` says of connections by what the database knows: gaps that cannot be closed, and silence.
+
+Reads only; leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from connectors.observations import Observations
+from connectors.silence import spoken
+from connectors.vigil import Vigil
+from storage import healing, migrate
+from storage.database import Database
+from storage.healing import Standing
+
+OVERDUE: Final = 3600.0
+"""Seconds since the last sweep above which it is told that none takes place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing about one connection."""
+
+    state: Literal["ok", "warn"]
+    about: Literal["gaps", "silence"]
+    detail: str
+
+
+async def remarks(database: Database, names: Collection[str]) -> list[Remark]:
+    """Everything worth saying about the connections. Nothing where the schema is not the newest."""
+    if await database.read(migrate.current) != migrate.head():
+        return []
+    found: list[Remark] = []
+    for standing in await database.read(healing.standings):
+        if standing.connection in names:
+            found += of_standing(standing)
+    vigil = Vigil(lambda: names, database, observations=Observations())
+    await vigil.look()
+    found += [
+        Remark("warn", "silence", f"connection {name}: {why}; look at the webhook in the vendor's settings")
+        for name, why in sorted(vigil.silent.items())
+    ]
+    return found
+
+
+def of_standing(standing: Standing) -> list[Remark]:
+    """What the search for gaps came to. Pure."""
+    name = f"connection {standing.connection}"
+    found = [
+        Remark("warn", "gaps", f"{name}: what is lost in {stream} cannot be fetched: {reason}")
+        for stream, reason in standing.off
+    ]
+    if standing.error is not None:
+        found.append(
+            Remark("warn", "gaps", f"{name}: the last search for lost webhooks ended early: {standing.error}")
+        )
+    elif standing.swept_ago is None or standing.swept_ago > OVERDUE:
+        ago = "never" if standing.swept_ago is None else f"{spoken(standing.swept_ago)} ago"
+        detail = f"{name}: lost webhooks were last looked for {ago}; is a hub with the role poster running?"
+        found.append(Remark("warn", "gaps", detail))
+    elif not found:
+        detail = f"{name}: {standing.fetched} events fetched and {standing.redelivered} deliveries asked for again so far"
+        found.append(Remark("ok", "gaps", detail))
+    return found
