@@ -141,6 +141,8 @@ class ConnectionSettings(BaseModel):
     """Further logins that are us."""
     heal: Literal["seen", "all", "off"] = "seen"
     """What the vendor could not deliver is looked for: of the sorts that webhooks brought before, of all, or not."""
+    canary: bool | None = None
+    """Whether canaries are sent for it; None: as the setting says for all."""
 
     @field_validator("api_url")
     @classmethod

@@ -21,5 +21,11 @@ class Observations:
     def healed(self, *, connection: str, how: str, count: int) -> None:
         """What a vendor could not deliver was found: `fetched` events, or deliveries it was asked for (`redelivered`)."""
 
+    def canary(self, *, connection: str, seconds: float) -> None:
+        """A canary came through."""
+
+    def canary_age(self, *, connection: str, seconds: float) -> None:
+        """Seconds since the newest canary that came through was sent."""
+
     def silence(self, *, connection: str, is_silent: bool) -> None:
         """A connection fell silent against its habit, or did not."""

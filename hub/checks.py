@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+from storage.canaries import Standing
 
 REPORTS: Final = 9
 """Looks at the database in that time. With one of them and the longest pause of a part (a run's heartbeat) the time
@@ -137,6 +139,21 @@ def outbox(swept: Beat | None, due: Standstill, *, now: float, stuck: float) -> 
         detail = f"{due.first} has been due for {due.age(now):.0f} s or more, and is not published"
         return Check("outbox", ok=False, detail=detail)
     return Check("outbox", ok=True, detail="what waits is published")
+
+
+def canary(standings: Sequence[Standing], roles: Collection[str], *, stuck: float) -> Check:
+    """Whether canaries come through. It fails in the process whose role leaves one lying, and is told by the others:
+    an ingress that stores webhooks must go on getting them."""
+    late = [one for one in standings if one.waits >= stuck]
+    if not late:
+        ages = [one.came_ago for one in standings if one.came_ago is not None]
+        detail = f"the last came through {max(ages):.0f} s ago" if ages else "none was sent in the last hour"
+        return Check("canary", ok=True, detail=detail)
+    worst = max(late, key=lambda one: one.waits)
+    where = "is stored, and no router had it" if worst.stored else "could not be stored"
+    detail = f"that of {worst.connection} has been out for {worst.waits:.0f} s: it {where}"
+    ours = any(("router" if one.stored else "ingress") in roles for one in late)
+    return Check("canary", not ours, detail, warn=not ours)
 
 
 def clock(differences: Mapping[str, float]) -> Check:

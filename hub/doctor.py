@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, Literal, Never
 
 import anthropic
-import httpx
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from alembic.script import ScriptDirectory
@@ -21,7 +20,9 @@ from faststream.kafka.security import parse_security
 from sqlalchemy import Connection, make_url, text
 
 from connectors.base import PostError
+from hub import checks, processes
 from hub.broker import security
+from hub.clocks import Clocks
 from hub.configuration import LiveConnection, Loaded, live_connections, outbound_of
 from hub.embedded_broker import BrokerMissingError, broker_binary
 from hub.explaining import broker_reason, database_reason, is_database_error, shown_database
@@ -34,9 +35,6 @@ from storage import migrate
 from storage.clock import read_clock
 from storage.database import Database, open_database
 
-SKEW_WARN_SECONDS: Final = 5.0
-SKEW_FAIL_SECONDS: Final = 120.0
-"""Slack refuses, and so do we, what is 300 s off; half of that is no margin."""
 KAFKA_MILLISECONDS: Final = 5000
 UNAUTHORIZED: Final = frozenset({401, 403})
 
@@ -58,15 +56,17 @@ async def examine(settings: Settings, loaded: Loaded | None, *, offline: bool) -
         live, findings = secrets_of(loaded)
         for finding in findings:
             yield finding
-    async for finding in database(settings):
+    clocks = Clocks()
+    async for finding in database(settings, clocks):
         yield finding
     for finding in await habits(settings, live):
         yield finding
     yield await broker(settings)
     if not offline:
-        async for finding in tokens(live):
+        async for finding in tokens(live, clocks):
             yield finding
-    yield await anthropic_key(settings, offline=offline)
+    yield await anthropic_key(settings, clocks, offline=offline)
+    yield clock(clocks)
     yield api_token(settings)
 
 
@@ -93,8 +93,8 @@ def secrets_of(loaded: Loaded) -> tuple[dict[str, LiveConnection], list[Finding]
     return live, findings
 
 
-async def database(settings: Settings) -> AsyncIterator[Finding]:
-    """Reachable, at which schema, writable, and on the same clock."""
+async def database(settings: Settings, clocks: Clocks) -> AsyncIterator[Finding]:
+    """Reachable, at which schema, writable; and what the processes that share it say of themselves."""
     url = settings.database_url
     shown = shown_database(url)
     if settings.sqlite and (finding := _missing_file(url, shown)) is not None:
@@ -110,7 +110,12 @@ async def database(settings: Settings) -> AsyncIterator[Finding]:
         yield _schema(current, shown)
         yield await _writable(opened, shown)
         if not settings.sqlite:
-            yield await _clock(opened)
+            before = time.time()
+            there = await opened.read(read_clock)
+            clocks.saw_database(there, before=before, after=time.time())
+        if current == migrate.head():
+            for state, about, detail in await opened.read(processes.findings, settings=settings):
+                yield Finding(state, about, detail)
     except Exception as error:
         if not is_database_error(error) and not isinstance(error, OSError):
             raise
@@ -167,17 +172,10 @@ async def _writable(opened: Database, shown: str) -> Finding:
         return Finding("ok", "database", f"{shown} takes writes")
 
 
-async def _clock(opened: Database) -> Finding:
-    began = time.time()
-    there = await opened.read(read_clock)
-    skew = there - (began + time.time()) / 2
-    detail = (
-        f"the database's clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
-    )
-    if abs(skew) < SKEW_WARN_SECONDS:
-        return Finding("ok", "clock", detail)
-    state: Literal["warn", "fail"] = "warn" if abs(skew) < SKEW_FAIL_SECONDS else "fail"
-    return Finding(state, "clock", f"{detail}; Slack's signatures hold for minutes: set both by NTP")
+def clock(clocks: Clocks) -> Finding:
+    """This machine's clock, beside those of whoever was asked."""
+    check = checks.clock(clocks.differences())
+    return Finding("warn" if check.warn else "ok" if check.ok else "fail", "clock", check.detail)
 
 
 async def habits(settings: Settings, live: dict[str, LiveConnection]) -> list[Finding]:
@@ -226,9 +224,9 @@ async def broker(settings: Settings) -> Finding:
     )
 
 
-async def tokens(live: dict[str, LiveConnection]) -> AsyncIterator[Finding]:
+async def tokens(live: dict[str, LiveConnection], clocks: Clocks) -> AsyncIterator[Finding]:
     """Who each connection's credential is, by its vendor."""
-    async with httpx.AsyncClient() as http:
+    async with clocks.client() as http:
         for name, connection in live.items():
             try:
                 outbound = outbound_of({name: connection}, http).get(name)
@@ -253,7 +251,7 @@ async def tokens(live: dict[str, LiveConnection]) -> AsyncIterator[Finding]:
             )
 
 
-async def anthropic_key(settings: Settings, *, offline: bool) -> Finding:
+async def anthropic_key(settings: Settings, clocks: Clocks, *, offline: bool) -> Finding:
     """Whether the key may list agents: the least that a runner needs."""
     key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else ""
     if not key:
@@ -262,7 +260,9 @@ async def anthropic_key(settings: Settings, *, offline: bool) -> Finding:
     if offline:
         return Finding("ok", "anthropic", "ANTHROPIC_API_KEY is set (not tried: --offline)")
     where = settings.anthropic_base_url or "https://api.anthropic.com"
-    client = make_client(api_key=key, base_url=settings.anthropic_base_url, max_connections=1)
+    client = make_client(
+        api_key=key, base_url=settings.anthropic_base_url, max_connections=1, on_date=clocks.saw_service
+    )
     try:
         await client.beta.agents.list(limit=1)
     except anthropic.APIStatusError as error:

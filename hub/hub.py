@@ -35,7 +35,7 @@ from hub.configuration import (
     outbound_of,
 )
 from hub.embedded_broker import embedded_broker
-from hub.gaps import start_healing
+from hub.gaps import canaries_of, start_healing
 from hub.gating import facts_of, own_secrets
 from hub.logs import keep_secret
 from hub.metrics import Metrics
@@ -353,6 +353,7 @@ async def _start(
     background = [tasks.create_task(server.serve(sockets=[listener]), name="http")]
     if parts.intake is not None:
         background.append(tasks.create_task(parts.intake.run(), name="intake"))
+        background.append(tasks.create_task(canaries_of(parts, parts.intake).run(), name="canaries"))
     stack.push_async_callback(
         parts.broker.stop
     )  # also where something below fails; a second stop does nothing

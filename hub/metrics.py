@@ -55,6 +55,19 @@ class Metrics(Observations):
             ["connection"],
             registry=self.registry,
         )
+        self._canary_seconds = Histogram(
+            "triggerhub_canary_seconds",
+            "From a canary's sending to the router.",
+            ["connection"],
+            registry=self.registry,
+            buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+        )
+        self._canary_age = Gauge(
+            "triggerhub_canary_age_seconds",
+            "Since the newest canary that came through was sent.",
+            ["connection"],
+            registry=self.registry,
+        )
         self.runs = Gauge("triggerhub_runs", "Runs that this process follows.", registry=self.registry)
         self.outbox = Gauge(
             "triggerhub_outbox_messages", "Messages not yet consumed.", registry=self.registry
@@ -84,6 +97,12 @@ class Metrics(Observations):
 
     def silence(self, *, connection: str, is_silent: bool) -> None:
         self._silent.labels(connection).set(float(is_silent))
+
+    def canary(self, *, connection: str, seconds: float) -> None:
+        self._canary_seconds.labels(connection).observe(seconds)
+
+    def canary_age(self, *, connection: str, seconds: float) -> None:
+        self._canary_age.labels(connection).set(seconds)
 
     def page(self) -> bytes:
         """The exposition format."""

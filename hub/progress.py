@@ -21,7 +21,8 @@ from hub.clocks import Clocks
 from hub.metrics import Metrics
 from hub.settings import STUCK_SECONDS
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
-from storage import outbox, overdue, workers
+from storage import canaries, outbox, overdue, workers
+from storage.canaries import Standing
 from storage.clock import read_clock
 from storage.database import Database, StorageUnavailableError
 
@@ -64,6 +65,7 @@ class Progress:
         self._reached_at = 0.0
         self._waiting: dict[str, float] = {}
         """Age of the oldest message of each topic that this process's roles consume."""
+        self._canaries: list[Standing] = []
         self.held_back: Callable[[], Mapping[str, float]] = dict
         """Connections that get no posts at present, with seconds until one is tried."""
         self.silent: Callable[[], Mapping[str, str]] = dict
@@ -114,6 +116,7 @@ class Progress:
             Check("consuming", poisoned is None, poisoned or "records are readable"),
             checks.outbox(published.beats.get("sweep"), published.due, now=now, stuck=stuck),
             checks.clock(self._clocks.differences()),
+            checks.canary(self._canaries, self._roles, stuck=stuck),
         ]
         if "poster" in self._roles:
             held = ", ".join(
@@ -161,6 +164,8 @@ class Progress:
                 self._stored_at = self._now()
             except StorageUnavailableError as error:
                 log.warning("the database does not take writes", error=str(error))
+            except Exception:  # the check of the database turns bad by itself
+                log.exception("looking at the progress failed unexpectedly")
             await asyncio.sleep(self._report_seconds)
 
     async def _look(self) -> None:
@@ -185,6 +190,8 @@ class Progress:
         for role, first in (await self._database.read(heads)).items():
             self._seen[role].due.saw(first, now=self._now())
         await self._database.read(self._compare_clocks)
+        if self._roles & {"ingress", "router"}:
+            self._canaries = await self._database.read(canaries.standing)
 
     def _compare_clocks(self, connection: Connection) -> None:
         if connection.dialect.name == "sqlite":

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     """Between two looks at a vendor for what it could not deliver."""
     stuck_seconds: float = Field(default=STUCK_SECONDS, ge=1, le=600)
     """How long a role may do nothing, though there is something to do, before `/readyz` says so."""
+    canary: bool = False
+    """Whether canaries are sent for every connection that does not say otherwise."""
+    canary_seconds: float = Field(default=60.0, ge=1, le=3600)
+    """Between two canaries of a connection."""
     api_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"

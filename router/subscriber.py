@@ -22,7 +22,7 @@ from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES
 from schemas.trace import child_of
-from storage import replays
+from storage import canaries, replays
 from storage.clock import read_clock
 from storage.database import Database
 from storage.deliveries import IncomingEvent, event_body, store_events
@@ -45,6 +45,7 @@ FOLLOW_UP_KINDS: Final = frozenset(
 )
 """Plain words in a conversation: they reach the session that owns it, without a rule of their own matching."""
 MAX_DISPATCH_BYTES: Final = MAX_MESSAGE_BYTES // 2
+CANARY_REASON: Final = "a canary: it shows that events come through, and starts nothing"
 _OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
 
 
@@ -131,7 +132,9 @@ class Router:
     def _whole(self, connection: Connection, taken: TakenEvent) -> Event:
         """The event with its payload; an event that another program published is stored first."""
         event = taken.value
-        if event.dataref is not None:
+        if (
+            event.dataref is not None or event.is_canary
+        ):  # a canary that was forgotten meanwhile stays forgotten
             body = event_body(connection, event.id)
             return Event.model_validate_json(body) if body is not None else event
         incoming = IncomingEvent(
@@ -149,6 +152,13 @@ class Router:
 
     def judge(self, connection: Connection, event: Event) -> list[RecordedVerdict]:
         """All verdicts on one event, with the dispatches of those that matched."""
+        if event.is_canary:
+            canaries.came(connection, event.id)
+            return [
+                RecordedVerdict(
+                    rule="*", outcome=VerdictOutcome.SUPPRESSED.value, clause="canary", reason=CANARY_REASON
+                )
+            ]
         rules = self._rules.current
         verdicts = rules.match(event)
         own = self._own_post(connection, event)

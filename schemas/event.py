@@ -59,6 +59,10 @@ Visibility = Literal["public", "private", "restricted"]
 Jira comment: nothing of it may be echoed to a wider place."""
 
 SPEC_VERSION: Final = "1.0"
+CANARY: Final = "canary"
+CANARY_TYPE: Final = "canary.ping"
+CANARY_CONNECTION: Final = "-canary"
+"""No connection can have this name: what is counted by connection leaves canaries out."""
 SLIM_TEXT: Final = 60_000
 """Characters of `data.text` that travel with an event whose payload is too large for Kafka."""
 
@@ -148,6 +152,11 @@ class Event(_Shape):
     def connector(self) -> str:
         """The connector's name: `github` of `github/acme`."""
         return self.source.partition("/")[0]
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether triggerhub sent it to itself, to see whether it comes through. It starts nothing."""
+        return self.type == CANARY_TYPE and self.connection == CANARY_CONNECTION
 
     def without_payload(self) -> Event:
         """A copy small enough for a Kafka message: `dataref` says where the whole event is."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, func, or_, select
 
+from schemas.event import CANARY
 from storage.rows import table
 from storage.tables import (
     DeadLetterRow,
@@ -117,6 +118,10 @@ def list_events(
         wanted.append(_begins(rows.c.kind, kind[:-1]) if kind.endswith(".*") else rows.c.kind == kind)
     if subject is not None:
         wanted.append(rows.c.subject == subject)
+    if not wanted:
+        wanted.append(
+            rows.c.connector != CANARY
+        )  # whoever wants to see them asks for their connection or kind
     return _page(connection, rows, "received_at", wanted, limit=limit, after=after)
 
 

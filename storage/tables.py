@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy import Column, Double, Index, LargeBinary, String, Text, text
 from sqlmodel import Field, SQLModel
 
+import storage.canary_tables
 import storage.healing_tables  # noqa: F401 - registers its tables on the metadata
 
 

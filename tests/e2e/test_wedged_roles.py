@@ -8,130 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
 from crash.stage import Stage, stage
 from crash.webhooks import github_comment
+from wedges import (
+    DeafOutbox,
+    ForgetfulLeases,
+    FruitlessOutbox,
+    FruitlessWorker,
+    LostIntake,
+    SleepingOutbox,
+    SleepingWorker,
+    WedgedIntake,
+    WedgedRouter,
+    checks,
+    gate,
+    refused_worker,
+)
 
 from connectors.intake import Intake
-from connectors.outbox import Outbox
 from hub.hub import Makers
-from router.subscriber import Router
-from runner.worker import Worker
-from runner.world import World
 from storage import workers
-from storage.database import Database, StorageUnavailableError
-from storage.deliveries import Incoming
-from storage.runs import claim_runs
 
 STUCK = 2.0
 FLAGGED_WITHIN = 60 / 45 * STUCK + 1.5
 """What a minute is to the default figure, and what two busy cores may add."""
 ASKED = "@triggerhub where do we round the total?"
-
-
-_GATES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
-
-
-def gate() -> asyncio.Event:
-    """Opens when the test is over: a hub that cannot stop in order takes its time."""
-    return _GATES.setdefault(asyncio.get_running_loop(), asyncio.Event())
-
-
-async def never() -> None:
-    await gate().wait()
-
-
-class WedgedRouter(Router):
-    async def take(self, batch: Sequence[Any]) -> None:
-        del batch
-        await never()
-
-
-class SleepingWorker(Worker):
-    """Its claims hang. Everything beside them goes on."""
-
-    async def _claim(self) -> list[Any]:
-        await never()
-        return []
-
-
-class FruitlessWorker(Worker):
-    """It comes round, and gets nothing though work is due."""
-
-    async def _claim(self) -> list[Any]:
-        self._on_progress("claims", 0.5)
-        return []
-
-
-class ClaimsRefused(Database):
-    """A database that takes everything but claims of runs."""
-
-    def __init__(self, inner: Database) -> None:
-        self._inner = inner
-
-    async def write(self, work: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if work is claim_runs:
-            msg = "the table is locked"
-            raise StorageUnavailableError(msg)
-        return await self._inner.write(work, *args, **kwargs)
-
-    async def read(self, work: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return await self._inner.read(work, *args, **kwargs)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def refused_worker(world: World, **options: Any) -> Worker:
-    """Every claim fails, and it goes on trying."""
-    return Worker(replace(world, database=ClaimsRefused(world.database)), **options)
-
-
-class ForgetfulLeases(Worker):
-    async def _keep_leases(self) -> None:
-        await never()
-
-
-class SleepingOutbox(Outbox):
-    async def _claim(self) -> list[Any]:
-        await never()
-        return []
-
-
-class FruitlessOutbox(Outbox):
-    async def _claim(self) -> list[Any]:
-        return []
-
-
-class DeafOutbox(Outbox):
-    async def take(self, batch: Sequence[Any]) -> None:
-        del batch
-        await never()
-
-
-class WedgedIntake(Intake):
-    async def _commit(self) -> None:
-        await never()
-
-
-class LostIntake(Intake):
-    async def store(self, delivery: Incoming) -> set[str]:
-        del delivery
-        await never()
-        return set()
-
-
-async def checks(running: Stage) -> tuple[int, dict[str, dict[str, Any]]]:
-    answer = await running.http.get(f"{running.hub.url}/readyz")
-    return answer.status_code, {one["name"]: one for one in answer.json()["checks"]}
 
 
 async def flagged(running: Stage, role: str, said: str, *, since: float) -> None:
