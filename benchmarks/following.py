@@ -16,7 +16,7 @@ from benchmarks.processes import pair
 
 SESSIONS = 2000
 MAX_MEGABYTES = 600
-WAIT_SECONDS = 240
+WAIT_SECONDS = 600
 
 
 async def _start(hub: str, count: int) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import yaml
 
 from benchmarks.deliveries import SECRET
@@ -26,6 +27,21 @@ class Pair:
     sandbox: str
     hub: str
     hub_process: subprocess.Popen[bytes]
+    sandbox_process: subprocess.Popen[bytes]
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of the hub, its broker and the sandbox since they started: what a busy neighbour cannot change much."""
+        hub = psutil.Process(self.hub_process.pid)
+        return {
+            "hub": _cpu_of(hub),
+            "broker": sum(_cpu_of(child) for child in hub.children(recursive=True)),
+            "sandbox": _cpu_of(psutil.Process(self.sandbox_process.pid)),
+        }
+
+
+def _cpu_of(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -44,7 +60,7 @@ def pair(folder: Path, *, prompt: str, timeout: str = "2h") -> Iterator[Pair]:
     path.write_text(yaml.safe_dump(_configuration(sandbox, prompt, timeout)), encoding="utf-8")
     hub, hub_process = _start_hub(folder, path, sandbox)
     try:
-        yield Pair(sandbox, hub, hub_process)
+        yield Pair(sandbox, hub, hub_process, sandbox_process)
     finally:
         for process in (hub_process, sandbox_process):
             process.kill()

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import anthropic
 import httpx2
+import orjson
 from anthropic import AsyncAnthropic, AsyncStream
 from anthropic.resources.beta import AsyncBeta
 from anthropic.types.beta import BetaManagedAgentsSession
@@ -184,8 +185,8 @@ class Service:
         )
 
     @asynccontextmanager
-    async def stream(self, session_id: str, *, silence: float) -> AsyncIterator[AsyncStream[Any]]:
-        """Events from now on. What happened before is only in `list_events`.
+    async def stream(self, session_id: str, *, silence: float) -> AsyncIterator[AsyncIterator[Any]]:
+        """Events from now on, as plain mappings. What happened before is only in `list_events`.
 
         `silence`: seconds without a byte after which it is taken for dead. Raises ServiceError for a bad start;
         iterating raises `anthropic.APIError`, `httpx2.HTTPError` or ValueError.
@@ -197,7 +198,7 @@ class Service:
             lambda: self._client.beta.sessions.events.stream(session_id, timeout=timeout),
         )
         try:
-            yield stream
+            yield _plain_events(stream)
         finally:
             await stream.close()
 
@@ -231,6 +232,17 @@ class Service:
         if isinstance(answer, str):  # what the SDK makes of a 200 that is not JSON
             raise UncertainError(f"{what}: the answer is not JSON")
         return answer
+
+
+async def _plain_events(stream: AsyncStream[Any]) -> AsyncIterator[Any]:
+    """The events as the service sends them. The SDK would try each against a union of all its types: with many sessions
+    that costs more than everything else that is done with an event.
+    """
+    async for sent in AsyncStream.raw_events(stream.response):
+        if sent.event == "error":
+            raise anthropic.APIError("the stream reports an error", stream.response.request, body=None)
+        if sent.data and sent.event not in {None, "ping"}:
+            yield orjson.loads(sent.data)
 
 
 def run_of(session: BetaManagedAgentsSession) -> str | None:
