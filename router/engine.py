@@ -5,6 +5,7 @@ Pure and synchronous. Order of the clauses: enabled, paused, loop, match.* , mat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from router.expressions import MAX_SEEN, EventView, Expression, Failure, as_json, show
@@ -22,10 +23,18 @@ FIRED_REASON = "the time of its schedule has come"
 class RuleSet:
     """The rules of one configuration, ready to be matched. Immutable; may be used by many threads."""
 
-    def __init__(self, rules: Sequence[CompiledRule], *, warnings: Iterable[Problem] = ()) -> None:
+    def __init__(
+        self,
+        rules: Sequence[CompiledRule],
+        *,
+        warnings: Iterable[Problem] = (),
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
         self.rules = tuple(rules)
         self.warnings = tuple(warnings)
         """What the loader found odd but not wrong."""
+        self.bare_keys = Counter((sources or {}).values())["jira"] <= 1
+        """Whether `KEY-1` alone names an issue: at most one Jira connection is configured."""
         self._by_name = {rule.name: rule for rule in self.rules}
         self._index = RuleIndex(self.rules)
 

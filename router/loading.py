@@ -167,7 +167,8 @@ class _Loader:
             files={name: self._beside(name, file) for name, file in self._config_files.items()},
             rules=tuple(rule.rule for rule in compiled),
         )
-        return config, RuleSet(compiled, warnings=self._sorted())
+        sources = {name: source for name, source in names.connections.items() if source is not None}
+        return config, RuleSet(compiled, warnings=self._sorted(), sources=sources)
 
     def _beside(self, name: str, file: File) -> File:
         """A path is meant from where the file of the configuration lies."""

@@ -7,10 +7,11 @@ travels beside it, as data, and so does what the agent may post.
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 from router.rules import CompiledRule
+from schemas.config import FollowUp, RuleRepository
 from schemas.config import Outcome as RuleOutcome
-from schemas.config import RuleRepository
 from schemas.dispatch import Dispatch, Limits, MemoryMount, Outcome, Repository
 from schemas.event import Event
 
@@ -34,6 +35,16 @@ def dispatch_id(event_id: str, rule: str, *, replay: int = 0) -> str:
     return f"dsp_{digest[:32]}"
 
 
+def new_conversation_key(rule: CompiledRule, event: Event) -> str:
+    """The key of a conversation that begins although another one owns the subject (`follow_up: new`)."""
+    return f"{event.connector}:{event.connection}:{event.data.subject.key}:{event.id}:{rule.name}"
+
+
+def manner_of(follow_up: FollowUp) -> Literal["steer", "queue", "interrupt"]:
+    """What a follow-up that is told does to a session at work. One that only a rule's match lets in waits its turn."""
+    return follow_up if follow_up == "steer" or follow_up == "interrupt" else "queue"  # noqa: PLR1714 - narrows the type
+
+
 def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversation: str) -> Dispatch:
     """The dispatch of one matched rule. `conversation` is `conversation_key`, or the one a session owns.
 
@@ -51,6 +62,9 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         environment=rule.environment,
         conversation=conversation,
         follow_up=follow_up,
+        manner=manner_of(written.follow_up),
+        gather_seconds=written.gather.total_seconds(),
+        publish_to=written.allow_publish_to,
         prompt=written.prompt,
         vaults=rule.vaults,
         memory_stores=tuple(

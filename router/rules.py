@@ -31,6 +31,8 @@ class CompiledRule:
     labels: frozenset[str]
     mentions: frozenset[str]
     who: frozenset[str]
+    follow: frozenset[str]
+    """Further kinds that are follow-ups, globs expanded."""
     condition: Expression | None
     grants: Mapping[str, tuple[Grant, ...]]
     """By the event's connector: `to: origin` means something else in each."""
@@ -82,6 +84,7 @@ def compile_rule(
         labels=frozenset(match.labels or ()),
         mentions=frozenset(match.mentions or ()),
         who=frozenset(rule.who),
+        follow=expand_kinds(rule.follow),
         condition=None if match.if_ is None else compile_expression(match.if_),
         grants=grants,
         connections=connections,

@@ -7,45 +7,56 @@ a session own the subject) and writes everything down in one transaction per bat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from router.engine import RuleSet, trust_of
-from router.prompts import conversation_key, dispatch_id, make_dispatch
+from router import learning
+from router.engine import RuleSet
+from router.follow_ups import (
+    BUILD,
+    MAX_BUILD_ROUNDS,
+    Decision,
+    Fate,
+    Standing,
+    decide,
+    may_follow,
+    told_too_narrow,
+)
+from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
 from schemas.dispatch import Dispatch
 from schemas.event import Event
+from schemas.references import of_event
 from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES
 from schemas.trace import child_of
 from storage import canaries, replays
 from storage.clock import read_clock
 from storage.database import Database
 from storage.deliveries import IncomingEvent, event_body, store_events
+from storage.follow_ups import kinds_told, rounds_of
+from storage.links import Ownership, note_place, owners_of
 from storage.outbox import Message
 from storage.replays import Replay
 from storage.routing import (
-    Ownership,
+    Learnt,
     RecordedVerdict,
     is_routed,
     made_by_us,
-    owners_of,
     record_routing,
     run_exists,
 )
 
 log = structlog.get_logger(__name__)
 
-FOLLOW_UP_KINDS: Final = frozenset(
-    {"comment.created", "message.posted", "message.mention", "review.submitted", "review_comment.created"}
-)
-"""Plain words in a conversation: they reach the session that owns it, without a rule of their own matching."""
 MAX_DISPATCH_BYTES: Final = MAX_MESSAGE_BYTES // 2
 CANARY_REASON: Final = "a canary: it shows that events come through, and starts nothing"
+MAX_PLACES: Final = 20_000
+"""Places whose visibility is remembered, so that it is not written with every event."""
 _OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
 
 
@@ -69,6 +80,14 @@ class Rules:
     current: RuleSet
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the rules and conversations say of one event."""
+
+    verdicts: list[RecordedVerdict]
+    learnt: list[Learnt] = field(default_factory=list)
+
+
 class Router:
     """One per process with the role `router`."""
 
@@ -82,6 +101,7 @@ class Router:
         self._rules = rules
         self._database = database
         self._announce = announce
+        self._places: dict[tuple[str, str], str] = {}
 
     async def take(self, batch: Sequence[TakenEvent]) -> None:
         """Kafka handler. Raises StorageUnavailableError when nothing of the batch could be kept."""
@@ -109,10 +129,30 @@ class Router:
                 made += self._replay(connection, taken.value.id)
                 continue
             event = self._whole(connection, taken)
-            verdicts = self.judge(connection, event)
-            dispatches = record_routing(connection, event.id, verdicts)
+            self._note_place(connection, event)
+            judged = self.judge(connection, event)
+            dispatches = record_routing(connection, event.id, judged.verdicts, learnt=judged.learnt)
             made += dispatches or []
         return made
+
+    def _note_place(self, connection: Connection, event: Event) -> None:
+        """Remember who reads the place: what is posted there later is judged by it."""
+        container = event.data.subject.container
+        # One narrow thing in a place does not make the place narrow.
+        if not container or event.data.visibility == "restricted":
+            return
+        place = event.connection, container
+        if self._places.get(place) != event.data.visibility:
+            if len(self._places) >= MAX_PLACES:
+                self._places.clear()
+            self._places[place] = event.data.visibility
+            note_place(
+                connection,
+                connection_name=event.connection,
+                container=container,
+                visibility=event.data.visibility,
+                now=read_clock(connection),
+            )
 
     def _replay(self, connection: Connection, event_id: str) -> list[Dispatch]:
         """The rules are asked once more if a person wanted that; else it is a copy of a message, and stops here.
@@ -123,7 +163,7 @@ class Router:
         body = event_body(connection, event_id) if replay is not None else None
         if replay is None or body is None:
             return []
-        verdicts = self.judge(connection, Event.model_validate_json(body))
+        verdicts = self.judge(connection, Event.model_validate_json(body)).verdicts
         before = replays.dispatched(connection, event_id)
         log.info("replayed", event_id=event_id, number=replay.number, again=replay.again)
         kept = [_once(verdict, before.get(verdict.rule), replay) for verdict in verdicts]
@@ -150,97 +190,136 @@ class Router:
             log.info("an event of another program", event_id=event.id, type=event.type)
         return event
 
-    def judge(self, connection: Connection, event: Event) -> list[RecordedVerdict]:
-        """All verdicts on one event, with the dispatches of those that matched."""
+    def judge(self, connection: Connection, event: Event) -> Judgement:
+        """All verdicts on one event, with the dispatches of those that matched, and what it teaches of links."""
         if event.is_canary:
             canaries.came(connection, event.id)
-            return [
-                RecordedVerdict(
-                    rule="*", outcome=VerdictOutcome.SUPPRESSED.value, clause="canary", reason=CANARY_REASON
-                )
-            ]
+            return Judgement(
+                [
+                    RecordedVerdict(
+                        rule="*",
+                        outcome=VerdictOutcome.SUPPRESSED.value,
+                        clause="canary",
+                        reason=CANARY_REASON,
+                    )
+                ]
+            )
         rules = self._rules.current
         verdicts = rules.match(event)
         own = self._own_post(connection, event)
         if own is not None:
-            return [
-                RecordedVerdict(
-                    rule=verdict.rule,
-                    outcome=VerdictOutcome.SUPPRESSED,
-                    clause="loop",
-                    seen=own,
-                    reason="triggerhub posted this itself",
-                )
-                for verdict in verdicts
-            ] or [
-                RecordedVerdict(
-                    rule="*", outcome="suppressed", clause="loop", seen=own, reason="our own post"
-                )
-            ]
-        recorded: list[RecordedVerdict] = []
-        for verdict in verdicts:
-            dispatch = self._dispatch(connection, verdict, event) if verdict.matched else None
-            recorded.append(
-                RecordedVerdict(
-                    rule=verdict.rule,
-                    outcome=verdict.outcome.value,
-                    clause=verdict.clause,
-                    expected=verdict.expected,
-                    seen=verdict.seen,
-                    reason=verdict.reason,
-                    dispatch=dispatch,
-                )
+            return Judgement(
+                [
+                    RecordedVerdict(
+                        rule=verdict.rule,
+                        outcome=VerdictOutcome.SUPPRESSED,
+                        clause="loop",
+                        seen=own,
+                        reason="triggerhub posted this itself",
+                    )
+                    for verdict in verdicts
+                ]
+                or [
+                    RecordedVerdict(
+                        rule="*", outcome="suppressed", clause="loop", seen=own, reason="our own post"
+                    )
+                ]
             )
-        if not any(verdict.matched for verdict in verdicts):
-            follow_up = self._follow_up(connection, event)
-            if follow_up is not None:
-                recorded = [verdict for verdict in recorded if verdict.rule != follow_up.rule] + [follow_up]
-        return recorded
+        owners = self._owners(connection, event)
+        recorded = {
+            verdict.rule: RecordedVerdict(
+                rule=verdict.rule,
+                outcome=verdict.outcome.value,
+                clause=verdict.clause,
+                expected=verdict.expected,
+                seen=verdict.seen,
+                reason=verdict.reason,
+                dispatch=self._dispatch(verdict, event, owners.get(verdict.rule))
+                if verdict.matched
+                else None,
+            )
+            for verdict in verdicts
+        }
+        for name, owner in owners.items():
+            rule = rules.get(name)
+            if rule is None or (name in recorded and recorded[name].dispatch is not None):
+                continue
+            if may_follow(event, rule):
+                decision = decide(event, rule, self._standing(connection, event, owner))
+                recorded[name] = self._follow_up(event, rule, owner, decision)
+        return Judgement(list(recorded.values()), self._learnt(event, owners, recorded))
 
-    def _dispatch(self, connection: Connection, verdict: Verdict, event: Event) -> Dispatch | None:
+    def _owners(self, connection: Connection, event: Event) -> dict[str, Ownership]:
+        """For each rule the conversation that owns the subject: by the strongest link, then the latest use."""
+        owners: dict[str, Ownership] = {}
+        names = of_event(event, bare_keys=self._rules.current.bare_keys)
+        for owner in owners_of(
+            connection, connection_name=event.connection, subject=event.subject, names=names
+        ):
+            owners.setdefault(owner.rule, owner)
+        return owners
+
+    def _standing(self, connection: Connection, event: Event, owner: Ownership) -> Standing:
+        kind, artefact = event.data.kind, event.data.artefact
+        return Standing(
+            how=owner.how,
+            visibility=owner.visibility,
+            is_origin=owner.is_origin,
+            told=kinds_told(connection, owner.conversation, artefact) if artefact else (),
+            build_rounds=rounds_of(connection, owner.conversation, BUILD, limit=MAX_BUILD_ROUNDS)
+            if kind == BUILD
+            else 0,
+        )
+
+    def _dispatch(self, verdict: Verdict, event: Event, owner: Ownership | None) -> Dispatch | None:
+        """The work of a rule that matched, in the conversation that it has on the subject, if any."""
         rule = self._rules.current.get(verdict.rule)
         if rule is None:
             return None
         # Each rule has a session of its own on a subject: agents and grants of rules differ.
         key = f"{conversation_key(rule, event)}:{rule.name}"
-        owned = self._owned(connection, event, rule.name)
-        conversation = (
-            owned.conversation if owned is not None and rule.rule.conversation == "subject" else key
-        )
-        return _composed(rule, event, follow_up=owned is not None, conversation=conversation)
-
-    def _follow_up(self, connection: Connection, event: Event) -> RecordedVerdict | None:
-        """A plain word in a conversation that a session owns goes to that session (design §5)."""
-        if event.data.kind not in FOLLOW_UP_KINDS or event.data.actor.is_self:
-            return None
-        for owner in owners_of(connection, connection_name=event.connection, subject=event.subject):
-            rule = self._rules.current.get(owner.rule)
-            if rule is None or owner.session_id is None or rule.rule.follow_up in {"ignore", "new"}:
-                continue
-            trust = trust_of(event.data.actor)
-            if trust not in rule.who or not rule.rule.enabled:
-                return RecordedVerdict(
-                    rule=rule.name,
-                    outcome=VerdictOutcome.NOT_MATCHED.value,
-                    clause="who",
-                    expected=", ".join(rule.rule.who),
-                    seen=trust,
-                    reason=f"the session of this conversation takes no follow-up from trust {trust!r}",
-                )
-            dispatch = _composed(rule, event, follow_up=True, conversation=owner.conversation)
-            return RecordedVerdict(
-                rule=rule.name,
-                outcome=VerdictOutcome.MATCHED.value,
-                clause="follow_up",
-                reason="a follow-up in a conversation that this rule's session owns",
-                dispatch=dispatch,
-            )
-        return None
+        if owner is None or rule.rule.conversation == "event":
+            return _composed(rule, event, follow_up=False, conversation=key)
+        standing = Standing(visibility=owner.visibility, is_origin=owner.is_origin)
+        if rule.rule.follow_up == "new" or told_too_narrow(event, rule, standing) is not None:
+            return _composed(rule, event, follow_up=False, conversation=new_conversation_key(rule, event))
+        return _composed(rule, event, follow_up=True, conversation=owner.conversation)
 
     @staticmethod
-    def _owned(connection: Connection, event: Event, rule: str) -> Ownership | None:
-        owners = owners_of(connection, connection_name=event.connection, subject=event.subject)
-        return next((owner for owner in owners if owner.rule == rule and owner.session_id), None)
+    def _follow_up(event: Event, rule: CompiledRule, owner: Ownership, decision: Decision) -> RecordedVerdict:
+        """The verdict on an event that no match, but a conversation lets in."""
+        dispatch = None
+        if decision.fate is Fate.TOLD:
+            dispatch = _composed(rule, event, follow_up=True, conversation=owner.conversation)
+        elif decision.fate is Fate.ANOTHER:
+            dispatch = _composed(rule, event, follow_up=False, conversation=new_conversation_key(rule, event))
+        return RecordedVerdict(
+            rule=rule.name,
+            outcome=decision.outcome.value,
+            clause=decision.clause,
+            expected=decision.expected,
+            seen=decision.seen,
+            reason=decision.reason,
+            dispatch=dispatch,
+        )
+
+    def _learnt(
+        self, event: Event, owners: Mapping[str, Ownership], recorded: Mapping[str, RecordedVerdict]
+    ) -> list[Learnt]:
+        """What the event says of the subjects of the conversations it concerns."""
+        learnt = []
+        for name, owner in owners.items():
+            rule = self._rules.current.get(name)
+            if rule is not None:
+                recognised = owner if owner.reference is not None else None
+                links = learning.links(event, rule)
+                learnt.append(Learnt(owner.conversation, links, recognised))
+        for verdict in recorded.values():
+            rule = self._rules.current.get(verdict.rule)
+            begun = verdict.dispatch is not None and not verdict.dispatch.follow_up
+            if begun and rule is not None and verdict.dispatch is not None:
+                learnt.append(Learnt(verdict.dispatch.conversation, learning.links(event, rule)))
+        return [one for one in learnt if one.links or one.recognised]
 
     @staticmethod
     def _own_post(connection: Connection, event: Event) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from runner.closing import readers_refusal
 from runner.errors import RefusedError, ServiceError
 from runner.report import hosts_of, tool_answer, tool_result
 from runner.turn import ToolCall, Turn
@@ -102,10 +103,13 @@ class Answers:
             text = f"{grant.name} was refused {len(refused)} times in this run; it is not looked at again."
             await self._send(tool_answer(call.id, text, is_error=True), call.id)
             return
+        narrow = await readers_refusal(run.world, dispatch, result)
         judgement: Judgement
         if len(others - refused) >= grant.max:
             text = f"{grant.name} may be used {grant.max} times in a run, and that is used up."
             judgement = Refusal("max", text)
+        elif narrow is not None:
+            judgement = narrow
         else:
             judgement = await asyncio.to_thread(
                 run.world.gate.judge,

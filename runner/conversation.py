@@ -16,9 +16,10 @@ from runner.answers import Answers
 from runner.errors import BusyError, RefusedError, ServiceError, UncertainError
 from runner.mounts import refresh_tokens
 from runner.reader import Reader
-from runner.report import REPOSITORY, TIMEOUT
+from runner.report import FOLLOW_UP, REPOSITORY, TIMEOUT
 from runner.sending import Sending
 from runner.service import RUNNING
+from runner.steering import Steering
 from runner.turn import Ending, Turn
 from storage.tables import RunStatus
 
@@ -39,6 +40,7 @@ class Following:
         self._service = run.world.service
         self._turn = Turn(run.message_id, graded=run.graded)
         self._answers = Answers(run, self._turn)
+        self._steering = Steering(run, self._turn)
         self._sent_at = -NEVER
         """Loop time from which on a history tells of this turn."""
         self._loop = asyncio.get_running_loop()
@@ -62,10 +64,13 @@ class Following:
         failure: Exception | None = None
         sending = Sending(run)
         before = None
+        await run.gather_work()
         if run.status is RunStatus.SENDING:
             before = await sending.find() if run.doubt else None
             if before is None and not run.made_session:
                 await sending.prepare()
+        else:
+            await self._steering.resume()
         # A mount may have failed before the stream opened; and what was sent earlier has a history.
         whole = run.status is not RunStatus.SENDING or before is not None
         whole = whole or bool(run.claim.dispatch.mounts)
@@ -114,14 +119,17 @@ class Following:
         while True:
             if run.status is RunStatus.RUNNING:
                 await self._act(deadline)
-            if self._ended():
-                return
-            await self._when_due()
+            if not self._ended():
+                await self._when_due()
+            await self._steering.note()
             if self._ended():
                 return
             times = (self._check_at, self._reread_at, self._interrupt_at, self._give_up_at, self._token_at)
             until = min(
-                *times, self._answers.again_at, deadline if run.status is RunStatus.RUNNING else NEVER
+                *times,
+                self._answers.again_at,
+                self._steering.again_at,
+                deadline if run.status is RunStatus.RUNNING else NEVER,
             )
             if until <= self._loop.time():
                 continue
@@ -146,12 +154,17 @@ class Following:
                 self._turn.read_history(payload.events)
         elif kind == "results":
             self._answers.take(payload)
+        elif kind == "follow_up":
+            self._follow_up(payload)
         elif kind == "broken":
             raise payload
         elif kind == "gone" and self._turn.ending is None:
             self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {payload}"
         if self._turn.reread and self._reread_at == NEVER:
             self._reread_at = self._loop.time()
+        if self._turn.held is not None:
+            # It goes on at once with the message that was sent; if not, the session's status tells.
+            self._check_at = min(self._check_at, self._in(self._timing.status_lag))
 
     async def _act(self, deadline: float) -> None:
         """Stop it where there is a reason to; otherwise answer what is open."""
@@ -167,10 +180,17 @@ class Following:
         else:
             try:
                 await self._answers.give()
+                await self._steering.give()
             except RefusedError as error:
                 if not error.gone:
                     raise
                 self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {error}"
+
+    def _follow_up(self, manner: str) -> None:
+        """The worker saw that a follow-up waits for this run's session."""
+        if manner == "interrupt" and self._run.stop_reason is None:
+            self._run.stop_reason = FOLLOW_UP
+        self._steering.wanted = True
 
     async def _when_due(self) -> None:
         now = self._loop.time()
@@ -243,6 +263,8 @@ class Following:
         self._at_rest += 1
         if stopping and (self._turn.started or self._at_rest > 1):
             self._turn.ending = Ending.INTERRUPTED
+        elif self._at_rest > 1 and self._turn.held is not None:
+            self._turn.ending = self._turn.held
         elif self._at_rest > 1:
             self._turn.ending = Ending.UNKNOWN
             waits = " and its outcome was not judged" if self._run.graded else " and does not say why"

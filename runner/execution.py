@@ -17,19 +17,21 @@ import structlog
 from sqlalchemy import Connection
 
 from runner.catalogue import UnknownDefinitionError
+from runner.closing import DONE, closing_words
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
 from runner.lease import Lease, LostError
-from runner.messages import marker_of, work_events
+from runner.messages import marker_of
 from runner.opening import open_session
 from runner.reader import Inbox
-from runner.report import FINAL_SLOT, REPOSITORY, failure_text, final_result, hosts_of, outcome_of
+from runner.report import FINAL_SLOT, REPOSITORY, outcome_of
 from runner.sending import SessionGoneError
 from runner.turn import Ending, Turn, cost_cents, plain_usage
+from runner.work import Work, gather_work
 from runner.world import MountError, World
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import runs
+from storage import conversations, runs
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
 from storage.results import (
@@ -48,8 +50,6 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-DONE: Final = frozenset({ResultStatus.POSTED, ResultStatus.STAGED})
-"""What counts as published where only that matters."""
 AT_WORK: Final = frozenset({RunStatus.RUNNING, RunStatus.STOPPING})
 
 
@@ -77,7 +77,7 @@ class RunExecution:
         self.session_id: str = row.get("session_id") or ""
         self.message_id: str | None = row.get("message_id")
         self.started_at: float | None = row.get("started_at")
-        self.doubt = claim.fence > 1
+        self.doubt = claim.fence > 1 or row.get("joined_to") is not None
         """An earlier owner may have done the step that this status stands for. False after a step of our own."""
         self.opened = row.get("agent_id") is not None
         """This run opened the session, now or in an earlier attempt: an old session has its agent from another run."""
@@ -86,6 +86,7 @@ class RunExecution:
         self.tokens_due = 0.0
         """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
         self.inbox: Inbox = asyncio.Queue()
+        self.work = Work()
         self.slots: dict[str, str] = {}
         self._settled: dict[str, Settled] = {}
         self._attempts = claim.attempts
@@ -159,6 +160,10 @@ class RunExecution:
 
     # Session --------------------------------------------------------------------------------------------------------
 
+    async def gather_work(self) -> None:
+        """Read what the message tells besides its own event."""
+        self.work = await gather_work(self.world, self.claim, is_own_session=self.opened)
+
     async def _open(self) -> None:
         if self.stop_reason is not None and not self.doubt:
             raise StopWantedError(self.stop_reason)
@@ -188,7 +193,7 @@ class RunExecution:
         gone = self.session_id
 
         def forget(connection: Connection) -> bool:
-            runs.forget_session(connection, self.claim.dispatch.conversation, gone)
+            conversations.forget_session(connection, self.claim.dispatch.conversation, gone)
             before, after = RunStatus.SENDING, RunStatus.CREATING
             if not runs.move_run(connection, self.claim, before, after, session_id=None, message_id=None):
                 raise LostError
@@ -215,17 +220,22 @@ class RunExecution:
         """Read the session's whole history into the turn. Raises ServiceError."""
         turn.read_history(await self.world.service.list_events(self.session_id), idle=idle)
 
+    async def owned(self, work: Callable[[Connection], T]) -> T:
+        """Write something as the run's owner, in one transaction with the proof that it is. Raises LostError."""
+
+        def store(connection: Connection) -> T:
+            if not runs.note_run(connection, self.claim):
+                raise LostError
+            return work(connection)
+
+        return await self.world.database.write(store)
+
     # Results --------------------------------------------------------------------------------------------------------
 
     async def want(self, result: Result, *, tool_use_id: str) -> None:
         """Store a wanted result and announce it."""
 
-        def store(connection: Connection) -> bool:
-            if not runs.note_run(connection, self.claim):
-                raise LostError
-            return want_result(connection, result, tool_use_id=tool_use_id)
-
-        new = await self.world.database.write(store)
+        new = await self.owned(lambda connection: want_result(connection, result, tool_use_id=tool_use_id))
         self.slots[result.slot] = result.output
         if new:
             self._announce(result)
@@ -305,14 +315,16 @@ class RunExecution:
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage
         total = cost_cents(usage)
-        wanted = await asyncio.to_thread(self._closing_words, turn, status, reason)
+        wanted = await closing_words(
+            self.world, self.claim, turn, status=status, error=reason, settled=self._settled.values()
+        )
         shown: list[Settled] = []
         useless = turn.ending is Ending.GONE or self.stop_reason == REPOSITORY
 
         def store(connection: Connection) -> None:
             cost = None
             if total is not None:
-                cost = runs.charge_conversation(connection, dispatch.conversation, total)
+                cost = conversations.charge_conversation(connection, dispatch.conversation, total)
             if not runs.move_run(
                 connection,
                 self.claim,
@@ -327,55 +339,24 @@ class RunExecution:
                 cost_cents=cost,
             ):
                 raise LostError
-            if wanted is not None and dispatch.staged:
-                staged = settle_result(connection, wanted, status=ResultStatus.STAGED, tool_use_id=None)
-                shown[:] = [staged]
-            elif wanted is not None:
-                want_result(connection, wanted, tool_use_id=None)
+            for result in wanted:
+                if dispatch.staged:
+                    staged = settle_result(connection, result, status=ResultStatus.STAGED, tool_use_id=None)
+                    shown.append(staged)
+                else:
+                    want_result(connection, result, tool_use_id=None)
             if useless:
-                runs.forget_session(connection, dispatch.conversation, self.session_id)
+                conversations.forget_session(connection, dispatch.conversation, self.session_id)
 
         await self.world.database.write(store)
         self._progressed(RunStatus.REPORTING)
-        if wanted is not None:
-            self.slots[FINAL_SLOT] = wanted.output
-            if shown:
-                self._settled[FINAL_SLOT] = shown[0]
-            else:
-                self._announce(wanted)
+        self._settled |= {settled.slot: settled for settled in shown}
+        for result in wanted:
+            self.slots[result.slot] = result.output
+            if not dispatch.staged:
+                self._announce(result)
         self.claim.row.update(outcome=status.value, error=reason)
         self._log.info("session ended its turn", outcome=status.value, error=reason, cost_cents=total)
-
-    def _closing_words(self, turn: Turn, status: RunStatus, error: str | None) -> Result | None:
-        """What the origin is told, where it is to be told anything."""
-        dispatch = self.claim.dispatch
-        failed = status is not RunStatus.SUCCEEDED
-        if dispatch.report == "none" or (dispatch.report == "failures" and not failed):
-            return None
-        if not self.world.can_report(dispatch.event.connection):
-            return None
-        text = turn.last_text
-        if failed:
-            text = failure_text(status, error, self.claim.run_id, last_text=turn.last_text)
-        elif self._spoke_at_origin():
-            return None  # the agent answered by its own comment; its closing words would only repeat it
-        if not text:
-            return None
-        return final_result(
-            dispatch, self.claim.run_id, self.world.gate.own_words(text, hosts=hosts_of(dispatch))
-        )
-
-    def _spoke_at_origin(self) -> bool:
-        speaking = {
-            grant.name
-            for grant in self.claim.dispatch.grants
-            if grant.output == "comment" and grant.connection is None
-        }
-        return any(
-            slot.partition(":")[0] in speaking
-            for slot, result in self._settled.items()
-            if result.status in DONE
-        )
 
     async def _usage(self) -> dict[str, Any] | None:
         try:
@@ -434,7 +415,7 @@ class RunExecution:
         dispatch = self.claim.dispatch
         rubric = dispatch.outcome.rubric_file if self.graded and dispatch.outcome is not None else None
         rubric_id = None if rubric is None else await self.world.stores.file(rubric)
-        return work_events(dispatch, self.claim.run_id, opening=self.opened, rubric_id=rubric_id)
+        return self.work.events(dispatch, self.claim.run_id, opening=self.opened, rubric_id=rubric_id)
 
     @property
     def graded(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from storage.tables import RunStatus
 FINAL_SLOT: Final = "final"
 TIMEOUT: Final = "timeout"
 REPOSITORY: Final = "repository"
+FOLLOW_UP: Final = "follow_up"
 """Reasons of the runner itself to stop a session; any other is a person's."""
 
 _WORDS: Final = {
@@ -62,12 +64,21 @@ def hosts_of(dispatch: Dispatch) -> frozenset[str]:
     return frozenset({host.lower()} if host else ())
 
 
-def final_result(dispatch: Dispatch, run_id: str, text: str) -> Result:
-    """The last message, posted where the event came from."""
+def origins_of(dispatches: Iterable[Dispatch]) -> list[Dispatch]:
+    """Of those on one subject the last: each place is answered once, where it was last spoken to."""
+    found: dict[tuple[str, str], Dispatch] = {}
+    for one in dispatches:
+        found[one.event.connection, one.event.subject] = one
+    return list(found.values())
+
+
+def final_result(dispatch: Dispatch, run_id: str, text: str, *, place: int = 0) -> Result:
+    """The last message, posted where the event came from. `place` tells the places of one run apart."""
+    slot = f"{FINAL_SLOT}.{place}" if place else FINAL_SLOT
     return Result(
-        id=f"{run_id}:{FINAL_SLOT}",
+        id=f"{run_id}:{slot}",
         run=run_id,
-        slot=FINAL_SLOT,
+        slot=slot,
         conversation=dispatch.conversation,
         output="comment",
         connection=dispatch.event.connection,
@@ -92,6 +103,10 @@ def outcome_of(turn: Turn, stop_reason: str | None, *, posted: bool) -> tuple[Ru
     if stop_reason == REPOSITORY:
         why = turn.repository_error or "no detail given"
         return RunStatus.FAILED, f"the repository could not be mounted: {why}{deaf}"
+    if stop_reason == FOLLOW_UP and turn.ending is Ending.DONE:
+        return RunStatus.SUCCEEDED, None  # it was faster than the interrupt
+    if stop_reason == FOLLOW_UP:
+        return RunStatus.INTERRUPTED, f"a follow-up interrupted it{deaf}"
     who = "stopped by a person" if stop_reason == "cancelled" else f"stopped: {stop_reason}"
     return RunStatus.CANCELLED, f"{who}{deaf}"
 

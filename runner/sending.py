@@ -7,20 +7,24 @@ may be gone, at its budget, still at work, or blocked by a question that nobody 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from runner.errors import BusyError, RefusedError, UncertainError
 from runner.mounts import refresh_tokens
 from runner.service import RUNNING, is_over
-from runner.turn import cost_cents, plain_usage
+from runner.turn import cost_cents, first_line, plain_usage
 
 if TYPE_CHECKING:
     from runner.execution import RunExecution
     from runner.reader import Reader
 
 log = structlog.get_logger(__name__)
+
+
+DAY: Final = 24 * 3600.0
 
 
 class SessionGoneError(Exception):
@@ -49,6 +53,9 @@ class Sending:
             raise
         if is_over(session):
             raise SessionGoneError(f"the session is {session.status}")
+        age = time.time() - session.created_at.timestamp()
+        if age > self._timing.session_days * DAY:
+            raise SessionGoneError(f"the session is {age / DAY:.0f} days old, and its machine is gone by now")
         spent = cost_cents(plain_usage(getattr(session, "usage", None)))
         cap = _cap(session)
         limit = dispatch.limits.budget_cents
@@ -112,7 +119,7 @@ class Sending:
                     raise SessionGoneError(str(error)) from None
                 raise
             for event in events:
-                if _first_line(event) == run.mark():
+                if first_line(event) == run.mark():
                     return str(event.id)
         return None
 
@@ -122,7 +129,7 @@ class Sending:
         events = await run.events()
         async with run.lease.held():
             echoed = await self._service.send(run.session_id, events)
-        mine = [echo for echo in echoed if _first_line(echo) == run.mark()]
+        mine = [echo for echo in echoed if first_line(echo) == run.mark()]
         id_ = getattr(mine[0], "id", None) if mine else None
         if not id_:
             raise UncertainError("the work was taken, but the answer does not say under which id")
@@ -174,11 +181,3 @@ def _cap(session: Any) -> int | None:
     """The session's budget in cents."""
     amount = getattr(getattr(getattr(session, "budget", None), "max_list_cost", None), "amount", None)
     return cost_cents({"list_cost": {"amount": amount}})
-
-
-def _first_line(event: Any) -> str | None:
-    for block in getattr(event, "content", None) or []:
-        text = getattr(block, "text", None)
-        if isinstance(text, str):
-            return text.partition("\n")[0]
-    return None

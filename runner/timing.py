@@ -15,6 +15,8 @@ class Timing:
     """Between two renewals of the leases: three may fail before one runs out."""
     stop_poll: float = 1.0
     """Between two looks for runs that somebody asked to stop."""
+    follow_up_poll: float = 0.5
+    """Between two looks for follow-ups that want to be told to a session at work."""
     claim_poll: float = 0.5
     result_poll: float = 0.25
 
@@ -56,6 +58,9 @@ class Timing:
     interrupt_again: float = 20.0
     stop_patience: float = 180.0
     """After so long without an effect of interrupts the run ends; the upkeep goes on interrupting the session."""
+    session_days: float = 29.5
+    """A session that is older is replaced: the service keeps what is on its machine for 30 days from its creation
+    (managed-agents reference §1.1)."""
     token_share: float = 0.5
     """A repository's token is replaced when this share of its life is over: those of GitHub Apps live for an hour."""
     token_refresh: float = 2700.0

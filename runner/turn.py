@@ -70,6 +70,12 @@ class Turn:
     """Something was missed: the history must be read (again)."""
     answered: set[str] = field(default_factory=set)
     interrupted: bool = False
+    held: Ending | None = None
+    """It would have ended so, but a further message was sent that is not taken up yet."""
+    _further: dict[str, str | None] = field(default_factory=dict)
+    """Messages sent into the turn while it goes on: first line → event id, None while it was not seen."""
+    _taken: set[str] = field(default_factory=set)
+    """First lines of those that were taken up."""
     _calls: dict[str, ToolCall] = field(default_factory=dict)
     _asks: dict[str, str] = field(default_factory=dict)
     """Tool uses that ask for a permission: event id → tool name."""
@@ -106,6 +112,25 @@ class Turn:
         if not self.graded or self.interrupted or self.error_final:
             return False
         return self.evaluation is None or self.evaluation["result"] == "needs_revision"
+
+    def expect(self, mark: str, message_id: str | None = None) -> None:
+        """A further message of this turn begins with this line; `message_id` once it is known to be sent."""
+        if self._further.get(mark) is None:
+            self._further[mark] = message_id
+
+    def sent(self, mark: str) -> str | None:
+        """The id of a further message, once it was seen in the session."""
+        return self._further.get(mark)
+
+    @property
+    def taken(self) -> list[tuple[str, str]]:
+        """(first line, id) of the further messages that the session has taken up."""
+        return [(mark, id_) for mark, id_ in self._further.items() if id_ is not None and mark in self._taken]
+
+    @property
+    def outstanding(self) -> bool:
+        """A further message was sent and is not taken up: the turn goes on with it."""
+        return any(id_ is not None and mark not in self._taken for mark, id_ in self._further.items())
 
     def is_own(self, call: ToolCall) -> bool:
         """False for a call of an earlier turn."""
@@ -171,6 +196,7 @@ class Turn:
     def _note(self, event: Any) -> None:
         """What counts wherever in the session it stands."""
         kind, id_ = _field(event, "type"), _field(event, "id")
+        self._note_further(kind, id_, event)
         match kind:
             case "agent.custom_tool_use" if id_:
                 given = _field(event, "input")
@@ -201,6 +227,15 @@ class Turn:
             case _:
                 pass
 
+    def _note_further(self, kind: str, id_: str, event: Any) -> None:
+        if kind != "user.message" or not id_ or not self._further:
+            return
+        mark = first_line(event)
+        if mark in self._further:
+            self._further[mark] = id_
+            if _field(event, "processed_at") is not None:
+                self._taken.add(mark)
+
     def _apply(self, kind: str, event: Any) -> None:
         """What counts for this turn only."""
         match kind:
@@ -217,7 +252,7 @@ class Turn:
             case "user.interrupt":
                 self.interrupted = self.interrupted or _field(event, "processed_at") is not None
             case "session.status_running":
-                self.ending, self.detail = None, None
+                self.ending, self.detail, self.held = None, None, None
                 self.error, self.error_final = None, False
                 self.interrupted = False
             case "span.outcome_evaluation_end":
@@ -253,6 +288,8 @@ class Turn:
                 self.ending = Ending.DONE
             else:
                 self.ending, self.detail = Ending.SILENT, "the agent ended its turn without a word"
+            if self.ending in {Ending.DONE, Ending.SILENT} and self.outstanding:
+                self.held, self.ending = self.ending, None
         elif reason == "retries_exhausted":
             self.ending, self.detail = Ending.EXHAUSTED, self.error or "the service gave up after retries"
         elif reason == "budget_reached":
@@ -296,6 +333,15 @@ def cost_cents(usage: dict[str, Any] | None) -> int | None:
         return round(float(amount)) if amount is not None else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def first_line(event: Any) -> str:
+    """The first line of a message's first text; empty where it has none."""
+    for block in _field(event, "content") or []:
+        text = _field(block, "text")
+        if isinstance(text, str) and text:
+            return text.partition("\n")[0]
+    return ""
 
 
 def _waited_for(event: Any) -> set[str]:

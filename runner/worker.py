@@ -19,7 +19,7 @@ from runner.lease import Lease
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
-from storage import runs
+from storage import follow_ups, runs
 from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
@@ -150,6 +150,10 @@ class Worker:
                     ),
                     tasks.create_task(
                         self._again(self._look_for_stops, self._timing.stop_poll), name="runner-stops"
+                    ),
+                    tasks.create_task(
+                        self._again(self._look_for_follow_ups, self._timing.follow_up_poll),
+                        name="runner-follow-ups",
                     ),
                     tasks.create_task(
                         self._again(self._hand_out_results, 0.0, rest=IDLE_SECONDS), name="runner-results"
@@ -305,6 +309,16 @@ class Worker:
             held = self._running.get(run_id)
             if held is not None:
                 held[0].ask_to_stop(reason)
+
+    async def _look_for_follow_ups(self) -> None:
+        """Tell runs at work of follow-ups that want to be told at once."""
+        if not self._running:
+            return
+        waiting = await self._world.database.read(follow_ups.waiting_for, self._owner)
+        for run_id, manner in waiting.items():
+            held = self._running.get(run_id)
+            if held is not None:
+                held[0].inbox.put_nowait(("follow_up", manner))
 
     async def _hand_out_results(self) -> None:
         """Tell waiting runs what became of their results."""

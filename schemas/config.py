@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
@@ -23,11 +24,13 @@ from pydantic import (
     model_validator,
 )
 
-from schemas.event import TRUSTS, Trust
+from schemas.event import KINDS, TRUSTS, Trust
 
 FollowUp = Literal["steer", "queue", "interrupt", "new", "ignore"]
 """What an event does to a conversation whose session is at work: speak into it, wait for its turn, stop it
 first, open another session, or nothing."""
+PublishTo = Literal["public", "private"]
+"""The widest readers that a rule lets content of narrower places reach."""
 
 DEFAULT_WHO: Final[tuple[Trust, ...]] = ("owner", "member", "collaborator", "system")
 """Bots and outsiders start an agent only where a rule names them."""
@@ -36,6 +39,7 @@ SECRET_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s].*")
 """The only form in which the configuration may speak of a secret."""
 
 MAX_TIMEOUT: Final = timedelta(hours=24)
+MAX_GATHER: Final = timedelta(minutes=10)
 MAX_BUDGET_USD: Final = 100_000
 _BRIEF: Final = 60
 _DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
@@ -59,6 +63,17 @@ def duration(value: object) -> timedelta:
         raise ValueError(msg)
     if not timedelta() < span <= MAX_TIMEOUT:
         msg = f"{_brief(value)} is outside the range: above 0s, at most 24h"
+        raise ValueError(msg)
+    return span
+
+
+def quiet_time(value: object) -> timedelta:
+    """A duration up to 10 minutes; `0s` for none at all. Raises ValueError."""
+    if value in {"0s", "0m", timedelta()}:
+        return timedelta()
+    span = duration(value)
+    if span > MAX_GATHER:
+        msg = f"{_brief(value)} is outside the range: at most 10m"
         raise ValueError(msg)
     return span
 
@@ -125,6 +140,13 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(duration),
     WithJsonSchema({"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["2h"]}),
+]
+QuietTime = Annotated[
+    timedelta,
+    BeforeValidator(quiet_time),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["10s"]}
+    ),
 ]
 Money = Annotated[
     Decimal,
@@ -422,7 +444,30 @@ class Rule(_Strict):
     limits: RuleLimits = Field(default_factory=RuleLimits)
     conversation: Literal["subject", "event"] = "subject"
     """`subject`: events of one subject share a session. `event`: each event has its own."""
-    follow_up: FollowUp = "queue"
+    follow_up: FollowUp = "steer"
+    """What further events do to the conversation that the rule's session owns."""
+    gather: QuietTime = timedelta(seconds=3)
+    """How long it must be quiet before follow-ups are told, all of them in one message. `0s`: each alone, at once."""
+    follow: Annotated[
+        tuple[str, ...],
+        BeforeValidator(one_or_many),
+        Field(max_length=50),
+        WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 50}]}),
+    ] = ()
+    """Further kinds that are follow-ups, such as `pr.merged`; exact, or a glob."""
+    allow_publish_to: PublishTo | None = None
+    """Content of narrower places may be posted to places of this visibility."""
+
+    @field_validator("follow")
+    @classmethod
+    def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not any(fnmatchcase(kind, pattern) for kind in KINDS):
+                msg = (
+                    f"no kind is like {_brief(pattern)}; kinds are such as pr.merged, or a glob such as pr.*"
+                )
+                raise ValueError(msg)
+        return value
 
     @field_validator("who")
     @classmethod

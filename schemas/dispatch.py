@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.event import Event
+from schemas.event import Event, Visibility
 from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
@@ -114,6 +114,12 @@ class Dispatch(BaseModel):
     """Kafka key. One conversation = one session, one run at a time."""
     follow_up: bool = False
     """True when the event goes into a conversation that a session already owns."""
+    manner: Literal["steer", "queue", "interrupt"] = "queue"
+    """What a follow-up does to a session at work."""
+    gather_seconds: float = 0.0
+    """How long it must be quiet in the conversation before its follow-ups are told together. 0: each alone."""
+    publish_to: Visibility | None = None
+    """The widest visibility that content of narrower places may be posted to."""
     prompt: str
     report: str = "origin"
     """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.

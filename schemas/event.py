@@ -58,6 +58,9 @@ Visibility = Literal["public", "private", "restricted"]
 """Who can read the place the event happened in. `restricted` is narrower than its container, such as an internal
 Jira comment: nothing of it may be echoed to a wider place."""
 
+VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
+"""From the widest readers to the narrowest."""
+
 SPEC_VERSION: Final = "1.0"
 CANARY: Final = "canary"
 CANARY_TYPE: Final = "canary.ping"
@@ -65,6 +68,16 @@ CANARY_CONNECTION: Final = "-canary"
 """No connection can have this name: what is counted by connection leaves canaries out."""
 SLIM_TEXT: Final = 60_000
 """Characters of `data.text` that travel with an event whose payload is too large for Kafka."""
+
+
+def level_of(visibility: str | None) -> int:
+    """0 for what everybody reads, more for fewer readers. What is not known counts as `private`."""
+    return VISIBILITIES.index(visibility) if visibility in VISIBILITIES else 1
+
+
+def narrower(one: str | None, other: str | None) -> Visibility:
+    """The one of the two that fewer people read."""
+    return VISIBILITIES[max(level_of(one), level_of(other))]
 
 
 class _Shape(BaseModel):

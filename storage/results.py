@@ -12,8 +12,8 @@ from schemas.result import Receipt, Result
 from schemas.topics import RESULTS
 from storage import outbox
 from storage.clock import db_now, read_clock
+from storage.links import learn_from_post
 from storage.rows import insert_new, plain, table
-from storage.runs import link_subject
 from storage.spacing import Spacing
 from storage.states import RESULT_TERMINAL
 from storage.tables import ResultRow, ResultStatus
@@ -189,7 +189,7 @@ def claim_results(
 
 
 def keep_receipt(connection: Connection, claim: ResultClaim, receipt: Receipt) -> bool:
-    """POSTING → POSTED, with its receipt; what was made belongs to the conversation. False: the claim was lost."""
+    """POSTING → POSTED, with its receipt; what was made and named belongs to the conversation. False: claim lost."""
     changed = _finish(
         connection,
         claim,
@@ -197,14 +197,8 @@ def keep_receipt(connection: Connection, claim: ResultClaim, receipt: Receipt) -
         receipt=receipt.model_dump_json(),
         artefact=plain(receipt.artefact, limit=500),
     )
-    if changed and receipt.subject:
-        link_subject(
-            connection,
-            claim.result.conversation,
-            connection_name=claim.result.connection,
-            subject=receipt.subject,
-            now=read_clock(connection),
-        )
+    if changed:
+        learn_from_post(connection, claim.result, receipt, now=read_clock(connection))
     return changed
 
 

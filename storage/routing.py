@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, Select, Update, and_, bindparam, select, update
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
-from storage import outbox, replays
+from storage import conversations, outbox, replays
 from storage.clock import read_clock
+from storage.links import Link, Ownership, learn, link_subject
 from storage.replays import Replay
 from storage.rows import insert_new, plain, table
 from storage.statements import Fixed
 from storage.tables import (
-    ConversationRow,
-    ConversationSubject,
     DispatchRow,
     EventRow,
     ResultRow,
     RunRow,
     VerdictRow,
 )
+
+if TYPE_CHECKING:
+    from schemas.references import How
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,13 @@ class RecordedVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ownership:
-    """A conversation that owns a subject."""
+class Learnt:
+    """What an event says of the subjects of one conversation."""
 
     conversation: str
-    rule: str
-    session_id: str | None
+    links: tuple[Link, ...] = ()
+    recognised: Ownership | None = None
+    """The event's subject was recognised by a link, and belongs to the conversation from now on."""
 
 
 def _routed() -> Select[Any]:
@@ -59,16 +62,6 @@ def _route() -> Update:
     return change.values(routed_at=bindparam("now"), matched=bindparam("count"))
 
 
-def _owners() -> Select[Any]:
-    links, conversations = table(ConversationSubject), table(ConversationRow)
-    return (
-        select(conversations.c.key, conversations.c.rule, conversations.c.session_id)
-        .join(links, links.c.conversation == conversations.c.key)
-        .where(and_(links.c.connection == bindparam("named"), links.c.subject == bindparam("about")))
-        .order_by(conversations.c.updated_at.desc())
-    )
-
-
 def _made() -> Select[Any]:
     rows = table(ResultRow)
     return select(rows.c.id).where(
@@ -78,7 +71,6 @@ def _made() -> Select[Any]:
 
 _ROUTED: Final = Fixed(_routed)
 _ROUTE: Final = Fixed(_route)
-_OWNERS: Final = Fixed(_owners)
 _MADE: Final = Fixed(_made)
 
 
@@ -93,8 +85,11 @@ def record_routing(
     verdicts: Sequence[RecordedVerdict],
     *,
     replay: Replay | None = None,
+    learnt: Sequence[Learnt] = (),
 ) -> list[Dispatch] | None:
-    """Keep verdicts and dispatches, put the dispatches' messages, settle the event's. None: routed before.
+    """Keep verdicts, dispatches and what was learnt, put the dispatches' messages, settle the event's.
+
+    None: routed before.
 
     A replay's verdicts are kept under its number, beside those of the first time.
     """
@@ -141,17 +136,35 @@ def record_routing(
             "conversation": dispatch.conversation,
             "body": dispatch.model_dump_json().encode(),
             "created_at": now,
+            "kind": dispatch.event.data.kind,
+            "artefact": plain(dispatch.event.data.artefact, limit=500),
         }
         if insert_new(connection, DispatchRow, [row]):
+            # At once, so that what comes a moment later finds its conversation.
+            conversations.open_conversation(connection, dispatch, now=now)
             outbox.put(connection, DISPATCHES.name, ref=dispatch.id, key=dispatch.conversation, now=now)
             made.append(dispatch)
+    for one in learnt:
+        _keep(connection, event_id, one, now=now)
     return made
 
 
-def owners_of(connection: Connection, *, connection_name: str, subject: str) -> list[Ownership]:
-    """Conversations that own the subject, the most recently used first."""
-    found = _OWNERS.run(connection, named=connection_name, about=plain(subject, limit=500))
-    return [Ownership(*row) for row in found]
+def _keep(connection: Connection, event_id: str, learnt: Learnt, *, now: float) -> None:
+    owner = learnt.recognised
+    if owner is not None:
+        rows = table(EventRow)
+        at = connection.execute(select(rows.c.connection, rows.c.subject).where(rows.c.id == event_id)).one()
+        how = cast("How", owner.how)
+        link_subject(
+            connection,
+            learnt.conversation,
+            connection_name=at.connection,
+            subject=at.subject,
+            now=now,
+            how=how,
+            reference=owner.reference,
+        )
+    learn(connection, learnt.conversation, learnt.links, now=now)
 
 
 def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -> str | None:

@@ -6,7 +6,7 @@ Every change by a worker names its owner, its fence and the status it expects, a
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +18,14 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES
-from storage import outbox
+from storage import follow_ups, outbox
 from storage.clock import db_now, read_clock
+from storage.conversations import open_conversation, run_id_of
 from storage.rows import insert_new, plain, table
 from storage.spacing import Spacing
 from storage.statements import Fixed
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
-from storage.tables import ACTIVE_RUN, ConversationRow, ConversationSubject, DispatchRow, RunRow, RunStatus
+from storage.tables import ACTIVE_RUN, ConversationRow, DispatchRow, RunRow, RunStatus
 
 SPACING: Final = Spacing()
 CLOCK_STEP: Final = 1e-5
@@ -59,14 +60,10 @@ _LAST_PLACE: Final = Fixed(_last_place)
 _SESSION: Final = Fixed(_session)
 
 
-def run_id_of(dispatch_id: str) -> str:
-    """The run of a dispatch: derived, so that taking a dispatch twice makes one run."""
-    return "run_" + dispatch_id.removeprefix("dsp_")
-
-
 def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bool:
     """Make the run and its conversation, and settle the message. True when the run is new."""
     now = read_clock(connection)
+    gather = max(0.0, dispatch.gather_seconds) if dispatch.follow_up else 0.0
     dispatch_row = {
         "id": dispatch.id,
         "event_id": dispatch.event.id,
@@ -74,6 +71,8 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
         "conversation": dispatch.conversation,
         "body": body,
         "created_at": now,
+        "kind": dispatch.event.data.kind,
+        "artefact": plain(dispatch.event.data.artefact, limit=500),
     }
     insert_new(
         connection, DispatchRow, [dispatch_row]
@@ -92,13 +91,17 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
                 "conversation": dispatch.conversation,
                 "status": RunStatus.QUEUED.value,
                 "attempts": 0,
-                "due_at": now,
+                "due_at": now + gather,
                 "fence": 0,
                 "created_at": _next_place(connection, dispatch.conversation, now=now),
                 "updated_at": now,
+                "manner": dispatch.manner if dispatch.follow_up else None,
+                "gather": gather,
             }
         ],
     )
+    if new and gather > 0:
+        follow_ups.gather(connection, dispatch.conversation, now=now)
     open_conversation(connection, dispatch, now=now)
     outbox.settle(connection, DISPATCHES.name, dispatch.id)
     return bool(new)
@@ -111,52 +114,6 @@ def _next_place(connection: Connection, conversation: str, *, now: float) -> flo
     """
     last = _LAST_PLACE.run(connection, key=conversation).scalar()
     return now if last is None else max(now, last + CLOCK_STEP)
-
-
-def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float) -> None:
-    """Make sure the conversation and its link from the event's subject exist."""
-    subject = plain(dispatch.event.subject, limit=500)
-    insert_new(
-        connection,
-        ConversationRow,
-        [
-            {
-                "key": dispatch.conversation,
-                "rule": dispatch.rule,
-                "connection": dispatch.event.connection,
-                "subject": subject,
-                "session_id": None,
-                "session_cost_cents": 0,
-                "created_at": now,
-                "updated_at": now,
-            }
-        ],
-    )
-    link_subject(
-        connection,
-        dispatch.conversation,
-        connection_name=dispatch.event.connection,
-        subject=subject or "",
-        now=now,
-    )
-
-
-def link_subject(
-    connection: Connection, conversation: str, *, connection_name: str, subject: str, now: float
-) -> None:
-    """`subject` belongs to `conversation` from now on: events on it are follow-ups."""
-    insert_new(
-        connection,
-        ConversationSubject,
-        [
-            {
-                "connection": connection_name,
-                "subject": subject,
-                "conversation": conversation,
-                "created_at": now,
-            }
-        ],
-    )
 
 
 def claim_runs(
@@ -253,6 +210,9 @@ def _claim_one(
         return None  # another process made a run of this conversation active in the same instant
     if not changed:
         return None
+    if row["status"] == RunStatus.QUEUED and row["manner"] is not None and row["gather"] > 0:
+        reserved = row["joined_to"] is not None
+        follow_ups.fold(connection, row["id"], row["conversation"], reserved=reserved, now=now)
     row |= values
     return Claim(
         run_id=row["id"],
@@ -371,30 +331,6 @@ def adopt_session(connection: Connection, /, claim: Claim, session_id: str, **va
     return True
 
 
-def forget_session(connection: Connection, conversation: str, session_id: str) -> None:
-    """The conversation's session is gone for good: the next run makes a new one."""
-    conversations = table(ConversationRow)
-    connection.execute(
-        update(conversations)
-        .where(and_(conversations.c.key == conversation, conversations.c.session_id == session_id))
-        .values(session_id=None, session_cost_cents=0, updated_at=db_now())
-    )
-
-
-def charge_conversation(connection: Connection, conversation: str, session_cost_cents: int) -> int:
-    """Set the session's cost so far and return what was added since the last run."""
-    conversations = table(ConversationRow)
-    before = connection.execute(
-        select(conversations.c.session_cost_cents).where(conversations.c.key == conversation)
-    ).scalar_one_or_none()
-    connection.execute(
-        update(conversations)
-        .where(conversations.c.key == conversation)
-        .values(session_cost_cents=session_cost_cents, updated_at=db_now())
-    )
-    return max(0, session_cost_cents - (before or 0))
-
-
 def ask_to_stop(connection: Connection, run_id: str, *, reason: str) -> str | None:
     """A person wants the run stopped. Return its status before, or None when there is no such run.
 
@@ -437,12 +373,3 @@ def stop_wanted(connection: Connection, run_ids: Collection[str]) -> dict[str, s
 def usage_json(usage: object) -> str:
     """Usage as it is stored."""
     return json.dumps(usage, sort_keys=True, default=str)
-
-
-def owner_of_session(connection: Connection, session_ids: Sequence[str]) -> dict[str, str]:
-    """Which conversation each of these sessions belongs to."""
-    conversations = table(ConversationRow)
-    query = select(conversations.c.session_id, conversations.c.key).where(
-        conversations.c.session_id.in_(list(session_ids))
-    )
-    return {session_id: key for session_id, key in connection.execute(query)}  # noqa: C416 - rows are not tuples

@@ -8,7 +8,8 @@ from storage.tables import ResultStatus, RunStatus
 
 RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.QUEUED: frozenset(
-        {RunStatus.CREATING, RunStatus.SENDING, RunStatus.CANCELLED, RunStatus.FAILED}
+        # JOINED: another run of the conversation told it to the session.
+        {RunStatus.CREATING, RunStatus.SENDING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.JOINED}
     ),
     RunStatus.CREATING: frozenset(
         {RunStatus.SENDING, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.REPORTING, RunStatus.STOPPING}
@@ -20,12 +21,20 @@ RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.RUNNING: frozenset({RunStatus.STOPPING, RunStatus.REPORTING, RunStatus.FAILED}),
     RunStatus.STOPPING: frozenset({RunStatus.REPORTING, RunStatus.FAILED}),
     RunStatus.REPORTING: frozenset(
-        {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CANCELLED}
+        {
+            RunStatus.SUCCEEDED,
+            RunStatus.FAILED,
+            RunStatus.TIMED_OUT,
+            RunStatus.CANCELLED,
+            RunStatus.INTERRUPTED,
+        }
     ),
     RunStatus.SUCCEEDED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.TIMED_OUT: frozenset(),
     RunStatus.CANCELLED: frozenset(),
+    RunStatus.INTERRUPTED: frozenset(),
+    RunStatus.JOINED: frozenset(),
 }
 """From each status, where a run may go. A terminal status has no way out."""
 

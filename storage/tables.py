@@ -12,6 +12,9 @@ from sqlmodel import Field, SQLModel
 
 import storage.canary_tables
 import storage.healing_tables  # noqa: F401 - registers its tables on the metadata
+from storage.conversation_tables import ConversationRow, ConversationSubject, LinkRow, PlaceRow
+
+__all__ = ["ConversationRow", "ConversationSubject", "LinkRow", "PlaceRow"]
 
 
 class RunStatus(StrEnum):
@@ -37,6 +40,10 @@ class RunStatus(StrEnum):
     """It was interrupted at its deadline."""
     CANCELLED = "cancelled"
     """A person stopped it."""
+    INTERRUPTED = "interrupted"
+    """A follow-up stopped it; the next run of the conversation goes on."""
+    JOINED = "joined"
+    """A follow-up that was told to the session in the message or the turn of another run, `joined_to`."""
 
 
 class ResultStatus(StrEnum):
@@ -192,6 +199,7 @@ class DispatchRow(SQLModel, table=True):
     """One (event, rule) that matched; one more for each replay that asked for it."""
 
     __tablename__ = "dispatch"
+    __table_args__ = (Index("ix_dispatch_conversation_artefact", "conversation", "artefact"),)
 
     id: str = Field(primary_key=True)
     event_id: str = Field(index=True)
@@ -199,6 +207,10 @@ class DispatchRow(SQLModel, table=True):
     conversation: str
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     created_at: float = Field(sa_column=Column(Double, nullable=False))
+    kind: str | None = None
+    """Of the event."""
+    artefact: str | None = None
+    """Of the event: what was told before is known by it when it is edited."""
 
 
 ACTIVE_RUN = "status IN ('creating','sending','running','stopping','reporting')"
@@ -263,33 +275,12 @@ class RunRow(SQLModel, table=True):
     updated_at: float = Field(sa_column=Column(Double, nullable=False))
     evaluation: str | None = Field(default=None, sa_column=Column(Text))
     """JSON of the grader's last judgement, where the rule has an outcome."""
-
-
-class ConversationRow(SQLModel, table=True):
-    """One conversation and the session that owns it."""
-
-    __tablename__ = "conversation"
-
-    key: str = Field(primary_key=True)
-    rule: str
-    connection: str
-    subject: str
-    session_id: str | None = None
-    session_cost_cents: int = 0
-    """List cost of the session already attributed to runs."""
-    created_at: float = Field(sa_column=Column(Double, nullable=False))
-    updated_at: float = Field(sa_column=Column(Double, nullable=False))
-
-
-class ConversationSubject(SQLModel, table=True):
-    """Which subjects belong to a conversation: its origin, and what its runs made (a pull request)."""
-
-    __tablename__ = "conversation_subject"
-
-    connection: str = Field(primary_key=True)
-    subject: str = Field(primary_key=True)
-    conversation: str = Field(primary_key=True)
-    created_at: float = Field(sa_column=Column(Double, nullable=False))
+    manner: str | None = None
+    """What this follow-up does to a session at work: `steer`, `queue`, `interrupt`. None: it is no follow-up."""
+    gather: float = Field(default=0.0, sa_column=Column(Double, nullable=False, server_default="0"))
+    """Seconds of quiet before follow-ups are told together. 0: each alone."""
+    joined_to: str | None = Field(default=None, index=True)
+    """The run in whose message or turn this follow-up is told. Set while it is queued: it may have been told."""
 
 
 class ResultRow(SQLModel, table=True):

@@ -38,7 +38,7 @@ from schemas.dispatch import Dispatch, Grant, Limits, Repository
 from schemas.event import Actor, Event, EventData, Subject
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import outbox, runs
+from storage import conversations, outbox, runs
 from storage.bell import Bell
 from storage.database import Database, open_database
 from storage.results import settled_results
@@ -52,6 +52,7 @@ PACE: Final = 0.002
 QUICK: Final = Timing(
     heartbeat=0.5,
     stop_poll=0.05,
+    follow_up_poll=0.05,
     claim_poll=0.05,
     result_poll=0.05,
     first_delay=0.02,
@@ -177,6 +178,8 @@ class Bench:
         self.world = world
         self.mounts: Mounts = world.repositories  # type: ignore[assignment]  # made below
         self.settled = Bell()
+        self.post: Callable[[], None] = lambda: None
+        """Start a poster where the bench was made without one."""
         self._stack = stack
         self._tasks = tasks
 
@@ -198,7 +201,7 @@ class Bench:
                 runs.take_dispatch(connection, one, one.model_dump_json().encode())
 
         await self.database.write(store)
-        return [runs.run_id_of(one.id) for one in dispatches]
+        return [conversations.run_id_of(one.id) for one in dispatches]
 
     def worker(self, owner: str = "one", *, world: World | None = None, max_runs: int = 500) -> Worker:
         """A started worker. Call its `stop`, or let the bench do it."""
@@ -231,6 +234,12 @@ class Bench:
         except TimeoutError:
             msg = f"{run_id} is {row.get('status')} ({row.get('error')}) after {seconds} s"
             raise AssertionError(msg) from None
+
+    async def until_results(self, run_id: str, *, seconds: float = 20) -> None:
+        """Wait until a run wants something posted."""
+        async with asyncio.timeout(seconds):
+            while not await self.results(run_id):
+                await asyncio.sleep(0.01)
 
     async def claim(self, owner: str = "one", *, lease: float = 30.0) -> list[Claim]:
         """Claim whatever is due."""
@@ -386,7 +395,8 @@ async def bench_on(
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as inner:
             made = Bench(inner, sandbox, database, world, tasks)
             sandbox.world.agents.settings.heartbeat = 0.5  # type: ignore[union-attr]  # it is being served
-            if posting:
+
+            def post() -> None:
                 poster = Outbox(
                     lambda: outbound(sandbox, http),
                     database,
@@ -398,6 +408,10 @@ async def bench_on(
                 tasks.create_task(poster.run(), name="poster")
                 inner.push_async_callback(poster.stop)
                 inner.callback(carrying.cancel)
+
+            made.post = post
+            if posting:
+                post()
             yield made
 
 

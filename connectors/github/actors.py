@@ -102,4 +102,9 @@ def _is_self(identity: Identity, ident: str | None, login: str | None, apps: tup
         return True
     if login is not None and login.lower() in identity.logins:
         return True
-    return any(app and (app in identity.actor_ids or APP + app in identity.actor_ids) for app in apps)
+    return any(is_our_app(identity, app) for app in apps)
+
+
+def is_our_app(identity: Identity, app: str | None) -> bool:
+    """True for the id of the App that triggerhub is."""
+    return bool(app) and (app in identity.actor_ids or f"{APP}{app}" in identity.actor_ids)

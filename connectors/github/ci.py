@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from connectors.base import Fact
 from connectors.body import id_at, text_at, time_at
-from connectors.github.actors import read_actor
+from connectors.github.actors import is_our_app, read_actor
 from connectors.github.changes import value
 from connectors.github.payloads import Delivery, Ignored, Reading, Unsupported, items
 from connectors.github.subjects import (
@@ -162,9 +162,13 @@ def _completed(
     conclusion = text_at(run, "conclusion")
     changed = {"conclusion": value(None, conclusion)}
     branch = text_at(run, "head_branch") or text_at(run, "check_suite", "head_branch")
+    actor = read_actor(delivery, otherwise=trust, apps=(app,))
+    if name != "status":
+        # Of a check the sender is whoever pushed the commit; the check is our own only where our App made it.
+        actor = actor.model_copy(update={"is_self": is_our_app(delivery.identity, app)})
     return Fact(
         kind="ci.completed",
-        actor=read_actor(delivery, otherwise=trust, apps=(app,)),
+        actor=actor,
         subject=subject,
         key=fact_key(f"{name}.completed", *parts, conclusion),
         account=account_of(delivery.body),
@@ -177,6 +181,7 @@ def _completed(
             delivery,
             head_sha=sha,
             head_branch=branch,
+            own_branch=branch if trust != "unknown" else None,
             number=subject.key.rpartition("#")[2] if subject.kind == "pr" else None,
             **extra,
         ),

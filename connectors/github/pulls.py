@@ -165,7 +165,13 @@ def read_review_thread(delivery: Delivery) -> Reading:
 
 
 def _address(delivery: Delivery, pull: Mapping[str, Any], **extra: str | None) -> dict[str, str]:
-    return address(delivery, number=number_of(pull), head_sha=text_at(pull, "head", "sha"), **extra)
+    return address(
+        delivery,
+        number=number_of(pull),
+        head_sha=text_at(pull, "head", "sha"),
+        own_branch=text_at(pull, "head", "ref") if _is_in_repository(pull) else None,
+        **extra,
+    )
 
 
 def _trust(delivery: Delivery, pull: Mapping[str, Any]) -> Trust:

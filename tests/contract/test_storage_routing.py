@@ -9,11 +9,13 @@ from sqlalchemy import select, update
 
 from schemas.dispatch import Dispatch
 from storage import routing
+from storage.conversations import run_id_of
 from storage.database import Database
 from storage.deliveries import store_deliveries
-from storage.routing import Ownership, RecordedVerdict, record_routing
+from storage.links import Ownership, link_subject, owners_of
+from storage.routing import RecordedVerdict, record_routing
 from storage.rows import table
-from storage.runs import link_subject, run_id_of, take_dispatch
+from storage.runs import take_dispatch
 from storage.tables import ConversationRow, DispatchRow, EventRow, VerdictRow
 
 
@@ -96,11 +98,12 @@ async def test_the_owner_of_a_subject_is_known_the_latest_first(database: Databa
             ).rowcount
         )
     )
-    owners = await database.read(routing.owners_of, connection_name="acme-github", subject="acme/checkout#12")
-    assert owners == [Ownership("newer", "rule-newer", None), Ownership("older", "rule-older", None)]
-    assert (
-        await database.read(routing.owners_of, connection_name="acme-jira", subject="acme/checkout#12") == []
-    )
+    owners = await database.read(owners_of, connection_name="acme-github", subject="acme/checkout#12")
+    assert owners == [
+        Ownership("newer", "rule-newer", None, is_origin=True),
+        Ownership("older", "rule-older", None, is_origin=True),
+    ]
+    assert await database.read(owners_of, connection_name="acme-jira", subject="acme/checkout#12") == []
 
 
 async def test_what_a_run_made_belongs_to_its_conversation(database: Database) -> None:
@@ -114,7 +117,7 @@ async def test_what_a_run_made_belongs_to_its_conversation(database: Database) -
             subject="acme/checkout#13",
             now=1.0,
         )
-    owners = await database.read(routing.owners_of, connection_name="acme-github", subject="acme/checkout#13")
+    owners = await database.read(owners_of, connection_name="acme-github", subject="acme/checkout#13")
     assert [owner.conversation for owner in owners] == [dispatch.conversation]
 
 

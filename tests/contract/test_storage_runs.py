@@ -10,11 +10,12 @@ from services.facts import body_of, make_dispatch, make_event
 from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
-from storage import runs
+from storage import conversations, runs
 from storage.clock import db_now
+from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
-from storage.runs import Claim, run_id_of
+from storage.runs import Claim
 from storage.spacing import Spacing
 from storage.states import MoveError
 from storage.tables import ConversationRow, ConversationSubject, RunRow, RunStatus
@@ -363,12 +364,12 @@ async def test_a_session_that_is_gone_is_forgotten_once(database: Database) -> N
     await take(database, dispatch, make_dispatch(2))
     [first] = await claim(database)
     await database.write(runs.adopt_session, first, "sesn_1")
-    await database.write(runs.forget_session, dispatch.conversation, "sesn_other")
-    assert await database.read(runs.owner_of_session, ["sesn_1", "sesn_2"]) == {
+    await database.write(conversations.forget_session, dispatch.conversation, "sesn_other")
+    assert await database.read(conversations.owner_of_session, ["sesn_1", "sesn_2"]) == {
         "sesn_1": dispatch.conversation
     }
-    await database.write(runs.forget_session, dispatch.conversation, "sesn_1")
-    assert await database.read(runs.owner_of_session, ["sesn_1"]) == {}
+    await database.write(conversations.forget_session, dispatch.conversation, "sesn_1")
+    assert await database.read(conversations.owner_of_session, ["sesn_1"]) == {}
     await walk(database, first, RunStatus.FAILED)
     [second] = await claim(database)
     assert (second.status, second.row["session_id"]) == (RunStatus.CREATING, None)
@@ -378,11 +379,11 @@ async def test_a_conversation_is_charged_what_was_added(database: Database) -> N
     dispatch = make_dispatch(1)
     await take(database, dispatch)
     charged = [
-        await database.write(runs.charge_conversation, dispatch.conversation, cents)
+        await database.write(conversations.charge_conversation, dispatch.conversation, cents)
         for cents in (30, 30, 75, 10)
     ]
     assert charged == [30, 0, 45, 0]
-    assert await database.write(runs.charge_conversation, "no such", 5) == 5
+    assert await database.write(conversations.charge_conversation, "no such", 5) == 5
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from runner.worker import Worker
 from sandbox.managed_agents.state import AgentsState
 from schemas.dispatch import Dispatch
 from storage import runs
+from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
 from storage.tables import DispatchRow, RateUse, RunRow, RunStatus
@@ -419,7 +420,7 @@ async def test_a_run_that_there_is_room_for_is_claimed_as_it_is_taken_and_needs_
     used = await idle.database.read(creates_used)
     dispatch = dispatch_of(2, scenario="scenario=silent")
     await worker.take([taken(dispatch), taken(dispatch)])
-    row = await idle.row(runs.run_id_of(dispatch.id))
+    row = await idle.row(run_id_of(dispatch.id))
     assert (row["lease_owner"], row["fence"]) == ("one", 1)
     assert await idle.database.read(creates_used) == used + 1
     await idle.until(row["id"], lambda row: row["status"] == "running")
@@ -431,7 +432,7 @@ async def test_a_full_worker_leaves_what_it_takes_to_others_or_to_later(idle: Be
     worker = idle.worker(max_runs=1)
     first, second = dispatch_of(1, scenario="scenario=slow seconds=0.3"), dispatch_of(2)
     await worker.take([taken(first), taken(second)])
-    rows = [await idle.row(runs.run_id_of(one.id)) for one in (first, second)]
+    rows = [await idle.row(run_id_of(one.id)) for one in (first, second)]
     assert sum(row["lease_owner"] is not None for row in rows) <= 1
     assert worker.running <= 1
     for row in rows:
@@ -442,5 +443,5 @@ async def test_a_worker_that_does_not_run_makes_the_run_and_claims_nothing(idle:
     worker = Worker(idle.world, owner="one", max_runs=5, settled=idle.settled)
     dispatch = dispatch_of(1)
     await worker.take([taken(dispatch)])
-    row = await idle.row(runs.run_id_of(dispatch.id))
+    row = await idle.row(run_id_of(dispatch.id))
     assert (row["status"], row["fence"]) == ("queued", 0)

@@ -121,7 +121,7 @@ def test_defaults_of_a_rule() -> None:
     assert (rule.report, rule.conversation, rule.follow_up, rule.enabled) == (
         "origin",
         "subject",
-        "queue",
+        "steer",
         True,
     )
     assert rule.prompt == "Do it."

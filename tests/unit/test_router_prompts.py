@@ -49,6 +49,8 @@ def test_a_dispatch() -> None:
         agent="fixer",
         environment="python",
         conversation="github:acme-github:acme/checkout#12",
+        manner="steer",
+        gather_seconds=3.0,
         prompt="Repair it.",
         report="origin",
         grants=(

@@ -15,7 +15,14 @@ from storage import tables
 from storage.states import RESULT_TERMINAL, RUN_ACTIVE, RUN_MOVES, RUN_TERMINAL, MoveError, check_move
 from storage.tables import ACTIVE_RUN, LetterStatus, ResultStatus, RunRow, RunStatus
 
-ENDS = {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.TIMED_OUT, RunStatus.CANCELLED}
+ENDS = {
+    RunStatus.SUCCEEDED,
+    RunStatus.FAILED,
+    RunStatus.TIMED_OUT,
+    RunStatus.CANCELLED,
+    RunStatus.INTERRUPTED,
+    RunStatus.JOINED,
+}
 
 
 def explained(status: type[StrEnum]) -> dict[str, str]:
@@ -88,6 +95,14 @@ def test_a_session_is_looked_for_before_work_is_sent() -> None:
     """The work is sent only by a run that stood in SENDING: a crash there means looking, not sending."""
     assert {status for status, moves in RUN_MOVES.items() if RunStatus.RUNNING in moves} == {
         RunStatus.SENDING
+    }
+
+
+def test_only_what_was_never_begun_joins_another_run() -> None:
+    """A run that began has a session of its own to answer for."""
+    assert {status for status, moves in RUN_MOVES.items() if RunStatus.JOINED in moves} == {RunStatus.QUEUED}
+    assert {status for status, moves in RUN_MOVES.items() if RunStatus.INTERRUPTED in moves} == {
+        RunStatus.REPORTING
     }
 
 

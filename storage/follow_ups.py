@@ -1,0 +1,237 @@
+"""Follow-ups that wait: gathered while they come thick, told together, and told once.
+
+A follow-up is a queued run of its conversation. It becomes a turn of its own, or is *joined* to another run that
+tells it to the session. `joined_to` is written before anything is sent, so a crash leaves the question "was it
+sent?", never "was it forgotten?": whoever comes next looks into the session's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, or_, select, text, update
+
+from schemas.dispatch import Dispatch
+from storage.clock import read_clock
+from storage.rows import plain, table
+from storage.states import check_move
+from storage.tables import DispatchRow, EventRow, RunRow, RunStatus
+
+MAX_TOGETHER: Final = 100
+"""Follow-ups in one message."""
+LONGEST_GATHER: Final = 5
+"""A follow-up waits at most so many times the quiet time, however many come after it."""
+
+_QUEUED: Final = RunStatus.QUEUED.value
+_JOINED: Final = RunStatus.JOINED.value
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Follow-ups that are told in one message. The message's marker is that of `lead`."""
+
+    lead: str
+    dispatches: tuple[Dispatch, ...]
+    known: bool
+    """It was reserved before: it may have been sent."""
+
+
+def gather(connection: Connection, conversation: str, *, now: float) -> None:
+    """One more has come: those that wait for quiet wait on, but not for ever."""
+    rows = table(RunRow)
+    waiting = and_(
+        rows.c.conversation == conversation,
+        rows.c.status == _QUEUED,
+        rows.c.manner.is_not(None),
+        rows.c.gather > 0,
+        rows.c.joined_to.is_(None),
+    )
+    query = select(rows.c.id, rows.c.created_at, rows.c.gather).where(waiting)
+    for run_id, created_at, seconds in connection.execute(query).all():
+        due = min(now + seconds, created_at + LONGEST_GATHER * seconds)
+        connection.execute(update(rows).where(and_(rows.c.id == run_id, waiting)).values(due_at=due))
+
+
+def fold(connection: Connection, run_id: str, conversation: str, *, reserved: bool, now: float) -> None:
+    """A queued follow-up becomes a turn: those that wait behind it are told in its message.
+
+    `reserved`: it may have been sent already, so nothing is added to what it carries.
+    """
+    check_move(RunStatus.QUEUED, RunStatus.JOINED)
+    rows = table(RunRow)
+    if not reserved:
+        _carry(connection, run_id, conversation, except_run=run_id)
+    mine = and_(rows.c.joined_to == run_id, rows.c.status == _QUEUED)
+    connection.execute(update(rows).where(mine).values(status=_JOINED, ended_at=now, updated_at=now))
+
+
+def _carry(connection: Connection, lead: str, conversation: str, *, except_run: str) -> None:
+    """Put the follow-ups that wait, and shall not be told alone, into the message of `lead`."""
+    rows = table(RunRow)
+    query = (
+        select(rows.c.id)
+        .where(
+            and_(
+                rows.c.conversation == conversation,
+                rows.c.status == _QUEUED,
+                rows.c.manner.is_not(None),
+                rows.c.gather > 0,
+                rows.c.joined_to.is_(None),
+                rows.c.id != except_run,
+            )
+        )
+        .order_by(rows.c.created_at, rows.c.id)
+        .limit(MAX_TOGETHER - 1)
+    )
+    others = list(connection.execute(query).scalars())
+    if others:
+        connection.execute(update(rows).where(rows.c.id.in_(others)).values(joined_to=lead))
+
+
+_WAITING: Final = text(
+    "SELECT DISTINCT active.id, waiting.manner FROM run AS waiting "
+    "JOIN run AS active ON active.conversation = waiting.conversation "
+    "WHERE waiting.status = 'queued' AND waiting.manner IN ('steer', 'interrupt') AND waiting.due_at <= :now "
+    "AND active.status = 'running' AND active.lease_owner = :owner"
+)
+
+
+def waiting_for(connection: Connection, owner: str) -> dict[str, str]:
+    """Runs of this owner that are at work while a follow-up wants to be told, with its manner."""
+    found = connection.execute(_WAITING, {"now": read_clock(connection), "owner": owner})
+    return {run_id: manner for run_id, manner in found}  # noqa: C416 - rows are not tuples
+
+
+def reserve(connection: Connection, run_id: str, conversation: str) -> Group | None:
+    """The next message for the session of a run at work, written down before it is sent. None: nothing waits.
+
+    What was reserved before, and may have been sent, comes first.
+    """
+    rows = table(RunRow)
+    mine = and_(rows.c.joined_to == run_id, rows.c.status == _QUEUED)
+    order = (rows.c.created_at, rows.c.id)
+    lead = connection.execute(select(rows.c.id).where(mine).order_by(*order).limit(1)).scalar_one_or_none()
+    known = lead is not None
+    if lead is None:
+        query = (
+            select(rows.c.id, rows.c.due_at, rows.c.manner, rows.c.gather)
+            .where(and_(rows.c.conversation == conversation, rows.c.status == _QUEUED))
+            .order_by(*order)
+            .limit(1)
+        )
+        first = connection.execute(query).one_or_none()
+        if first is None or first.manner != "steer" or first.due_at > read_clock(connection):
+            return None
+        lead = str(first.id)
+        if first.gather > 0:
+            _carry(connection, lead, conversation, except_run=lead)
+        connection.execute(update(rows).where(rows.c.id == lead).values(joined_to=run_id))
+    return Group(str(lead), (_dispatch(connection, str(lead)), *carried(connection, str(lead))), known=known)
+
+
+def reserved(connection: Connection, run_id: str) -> list[Group]:
+    """Messages that an earlier owner of a run may have sent."""
+    rows = table(RunRow)
+    query = (
+        select(rows.c.id)
+        .where(and_(rows.c.joined_to == run_id, rows.c.status == _QUEUED))
+        .order_by(rows.c.created_at, rows.c.id)
+    )
+    return [
+        Group(lead, (_dispatch(connection, lead), *carried(connection, lead)), known=True)
+        for lead in connection.execute(query).scalars().all()
+    ]
+
+
+def join(connection: Connection, told: Collection[tuple[str, str]], *, now: float) -> None:
+    """These messages (lead and the message's id) were taken up: they and what they carry are joined."""
+    check_move(RunStatus.QUEUED, RunStatus.JOINED)
+    rows = table(RunRow)
+    for lead, message_id in told:
+        ended = {"status": _JOINED, "ended_at": now, "updated_at": now}
+        leads = and_(rows.c.id == lead, rows.c.status == _QUEUED)
+        connection.execute(update(rows).where(leads).values(message_id=message_id, **ended))
+        carrying = and_(rows.c.joined_to == lead, rows.c.status == _QUEUED)
+        connection.execute(update(rows).where(carrying).values(**ended))
+
+
+def carried(connection: Connection, lead: str) -> tuple[Dispatch, ...]:
+    """What the message of a run tells besides its own event, in order."""
+    rows, dispatches = table(RunRow), table(DispatchRow)
+    query = (
+        select(dispatches.c.body)
+        .join(rows, rows.c.dispatch_id == dispatches.c.id)
+        .where(and_(rows.c.joined_to == lead, rows.c.message_id.is_(None)))
+        .where(or_(rows.c.status == _JOINED, _is_queued_lead(lead)))
+        .order_by(rows.c.created_at, rows.c.id)
+    )
+    return tuple(Dispatch.model_validate_json(body) for body in connection.execute(query).scalars())
+
+
+def _is_queued_lead(lead: str) -> Any:
+    """Queued runs belong to a message only where its lead is queued itself: else they wait to be steered."""
+    rows = table(RunRow).alias("lead")
+    return select(rows.c.id).where(and_(rows.c.id == lead, rows.c.status == _QUEUED)).exists()
+
+
+def told_in(connection: Connection, run_id: str) -> list[Dispatch]:
+    """Every follow-up that was told in a run's message or turn, in order."""
+    rows, dispatches = table(RunRow), table(DispatchRow)
+    steered = select(rows.c.id).where(and_(rows.c.joined_to == run_id, rows.c.status == _JOINED))
+    query = (
+        select(dispatches.c.body)
+        .join(rows, rows.c.dispatch_id == dispatches.c.id)
+        .where(and_(rows.c.status == _JOINED, or_(rows.c.joined_to == run_id, rows.c.joined_to.in_(steered))))
+        .order_by(rows.c.created_at, rows.c.id)
+    )
+    return [Dispatch.model_validate_json(body) for body in connection.execute(query).scalars()]
+
+
+def kinds_told(connection: Connection, conversation: str, artefact: str) -> set[str]:
+    """Kinds of the events about one comment or message that went into a conversation."""
+    rows = table(DispatchRow)
+    query = select(rows.c.kind).where(
+        and_(rows.c.conversation == conversation, rows.c.artefact == plain(artefact, limit=500))
+    )
+    return {kind for kind in connection.execute(query).scalars() if kind}
+
+
+def rounds_of(connection: Connection, conversation: str, kind: str, *, limit: int) -> int:
+    """How many of the last turns of a conversation, without a break, began with an event of this kind."""
+    rows, events = table(RunRow), table(EventRow)
+    query = (
+        select(events.c.kind)
+        .join(rows, rows.c.event_id == events.c.id)
+        .where(and_(rows.c.conversation == conversation, rows.c.status != _JOINED))
+        .order_by(rows.c.created_at.desc())
+        .limit(limit)
+    )
+    count = 0
+    for found in connection.execute(query).scalars():
+        if found != kind:
+            break
+        count += 1
+    return count
+
+
+def first_run_of(connection: Connection, conversation: str) -> str | None:
+    """The run with which a conversation began."""
+    rows = table(RunRow)
+    query = (
+        select(rows.c.id)
+        .where(rows.c.conversation == conversation)
+        .order_by(rows.c.created_at, rows.c.id)
+        .limit(1)
+    )
+    found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
+def _dispatch(connection: Connection, run_id: str) -> Dispatch:
+    rows, dispatches = table(RunRow), table(DispatchRow)
+    query = (
+        select(dispatches.c.body).join(rows, rows.c.dispatch_id == dispatches.c.id).where(rows.c.id == run_id)
+    )
+    return Dispatch.model_validate_json(connection.execute(query).scalar_one())

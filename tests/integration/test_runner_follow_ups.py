@@ -1,0 +1,190 @@
+"""Follow-ups at the runner: told at once, gathered, after an interrupt, held, answered where they came from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from runner_world import Bench, bench, dispatch_of, grant
+
+from schemas.dispatch import Dispatch
+from schemas.event import Event, Kind, Visibility
+
+
+@pytest.fixture
+async def runner(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench(sqlite_template, tmp_path) as made:
+        yield made
+
+
+def said(
+    text: str,
+    *,
+    n: int,
+    manner: Literal["steer", "queue", "interrupt"] = "steer",
+    gather: float = 0.05,
+    number: int = 12,
+    at: int | None = None,
+    kind: Kind = "comment.created",
+    visibility: Visibility = "private",
+    scenario: str = "scenario=happy",
+    **fields: Any,
+) -> Dispatch:
+    """A comment in the conversation about issue `number`, written on the issue or pull request `at`."""
+    found = dispatch_of(number, n=n, follow_up=True, manner=manner, gather_seconds=gather, scenario=scenario)
+    subject = found.event.data.subject
+    if at is not None:
+        key = f"acme/checkout#{at}"
+        url = f"https://github.com/acme/checkout/pull/{at}"
+        subject = subject.model_copy(update={"key": key, "url": url, "kind": "pr"})
+    data = found.event.data.model_copy(
+        update={"kind": kind, "text": text, "subject": subject, "visibility": visibility}
+    )
+    event: Event = found.event.model_copy(
+        update={"data": data, "type": f"github.{kind}", "subject": subject.key}
+    )
+    return found.model_copy(update={"event": event, **fields})
+
+
+async def at_work(runner: Bench, scenario: str = "scenario=slow seconds=1.5", **fields: Any) -> str:
+    """A run whose session works."""
+    (run_id,) = await runner.take(dispatch_of(scenario=scenario, **fields))
+    await runner.until(run_id, lambda row: row["status"] == "running")
+    return run_id
+
+
+def told(runner: Bench, run_id: str) -> list[str]:
+    """Texts of the messages with the run's marker, with everything attached to them."""
+    return [
+        " ".join(str(block) for block in event["content"])
+        for session in runner.agents
+        for event in [*session.history.events, *session.history.queue]
+        if event["type"] == "user.message" and event["content"][0]["text"].startswith(f"Run: {run_id}\n")
+    ]
+
+
+async def test_a_comment_reaches_the_session_at_work_in_the_same_run(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner)
+    (second,) = await runner.take(said("Please round only once.", n=1))
+    joined = await runner.ended(second)
+    assert (joined["status"], joined["joined_to"]) == ("joined", first)
+    row = await runner.ended(first)
+    assert row["status"] == "succeeded", row["error"]
+    (message,) = told(runner, second)
+    assert "Please round only once." in message
+    assert joined["message_id"] is not None
+    assert len({session.id for session in runner.agents}) == 1
+    comments = runner.comments()
+    assert len(comments) == 1, "one answer for the turn, where both came from"
+
+
+async def test_comments_that_come_thick_arrive_as_one_message_in_order(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner)
+    ids = await runner.take(*(said(f"Word {n}.", n=n, gather=0.4) for n in range(1, 6)))
+    rows = [await runner.ended(run_id) for run_id in ids]
+    assert [row["status"] for row in rows] == ["joined"] * 5
+    assert [row["joined_to"] for row in rows] == [first, *[ids[0]] * 4]
+    (message,) = told(runner, ids[0])
+    places = [message.index(f"Word {n}.") for n in range(1, 6)]
+    assert places == sorted(places)
+    assert not any(told(runner, run_id) for run_id in ids[1:])
+    assert "event 5 of 5" in message
+
+
+async def test_what_comes_while_it_is_not_quiet_waits_at_most_five_times_as_long(runner: Bench) -> None:
+    runner.worker()
+    await at_work(runner, "scenario=slow seconds=4")
+    taken: list[str] = []
+    while not (taken and told(runner, taken[0])):
+        assert len(taken) < 40, "it waits for a quiet that never comes"
+        taken += await runner.take(said(f"Word {len(taken) + 1}.", n=len(taken) + 1, gather=0.2))
+        await asyncio.sleep(0.1)
+    (message,) = told(runner, taken[0])
+    assert "Word 1." in message
+    assert "Word 3." in message
+
+
+async def test_queued_follow_ups_are_the_next_turn_together(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner, "scenario=slow seconds=0.5")
+    ids = await runner.take(*(said(f"Word {n}.", n=n, manner="queue") for n in (1, 2)))
+    row = await runner.ended(ids[0])
+    before = await runner.row(first)
+    assert row["status"] == before["status"] == "succeeded"
+    assert row["started_at"] >= before["started_at"]
+    assert (await runner.row(ids[1]))["status"] == "joined"
+    (message,) = told(runner, ids[0])
+    assert "Word 1." in message
+    assert "Word 2." in message
+    assert row["session_id"] == before["session_id"]
+
+
+async def test_without_gathering_each_is_a_turn_of_its_own(runner: Bench) -> None:
+    runner.worker()
+    await at_work(runner, "scenario=slow seconds=0.3")
+    ids = await runner.take(*(said(f"Word {n}.", n=n, manner="queue", gather=0.0) for n in (1, 2)))
+    assert [(await runner.ended(run_id))["status"] for run_id in ids] == ["succeeded"] * 2
+    assert [len(told(runner, run_id)) for run_id in ids] == [1, 1]
+
+
+async def test_an_interrupt_stops_the_turn_without_noise_and_goes_on(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner, "scenario=silent")
+    (second,) = await runner.take(said("Stop, do this.", n=1, manner="interrupt"))
+    stopped = await runner.ended(first)
+    assert stopped["status"] == "interrupted", stopped["error"]
+    row = await runner.ended(second)
+    assert row["status"] == "succeeded"
+    assert row["session_id"] == stopped["session_id"]
+    assert len(runner.sent(row["session_id"], "user.interrupt")) == 1
+    assert len(runner.comments()) == 1, "the interrupted run says nothing"
+
+
+async def test_a_session_that_waits_for_an_answer_is_told_afterwards(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    async with bench(sqlite_template, tmp_path, posting=False) as runner:
+        runner.worker()
+        first = await at_work(runner, "scenario=custom_tools", grants=(grant(),))
+        await runner.until_results(first)
+        (second,) = await runner.take(said("And this?", n=1))
+        await asyncio.sleep(0.5)
+        assert (await runner.row(second))["status"] == "queued"
+        assert told(runner, second) == []
+        runner.post()
+        assert (await runner.ended(second))["status"] == "joined"
+        assert (await runner.ended(first))["status"] == "succeeded"
+        assert len(told(runner, second)) == 1
+
+
+async def test_every_place_that_was_heard_is_answered_once(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner)
+    await runner.take(said("On the request.", n=1, at=31), said("Again there.", n=2, at=31))
+    row = await runner.ended(first)
+    assert row["status"] == "succeeded"
+    assert len(runner.comments(12)) == 1
+    (answer,) = runner.comments(31)
+    assert "Done: Wrong total 12" in answer
+
+
+async def test_a_place_with_more_readers_than_what_was_told_is_not_answered(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner)
+    await runner.take(said("In the open.", n=1, at=31, visibility="public"))
+    assert (await runner.ended(first))["status"] == "succeeded"
+    assert len(runner.comments(12)) == 1
+    assert runner.comments(31) == []
+
+
+async def test_the_rule_may_allow_it(runner: Bench) -> None:
+    runner.worker()
+    first = await at_work(runner, publish_to="public")
+    await runner.take(said("In the open.", n=1, at=31, visibility="public", publish_to="public"))
+    await runner.ended(first)
+    assert len(runner.comments(31)) == 1
