@@ -65,7 +65,7 @@ class Pace:
     pages: int = 20
     """Most pages of one stream in one sweep; the next goes on where this one stopped."""
     retry: float = 60.0
-    """After a sweep that was cut short, where the vendor names no time."""
+    """After a sweep that was cut short, where the vendor names no time, or that left something to read."""
 
     def __post_init__(self) -> None:
         if self.grace >= self.overlap:
@@ -179,8 +179,9 @@ class _Sweep:
                 # No webhook ever came: what the vendor would send is not known. The cursors wait.
                 return None, interval
             identity = await self._healing.identity(self._outbound)
-            for stream in await self._healer.streams(memory):
-                await self._stream(stream, memory, identity)
+            ended = [
+                await self._stream(stream, memory, identity) for stream in await self._healer.streams(memory)
+            ]
         except PostRetryError as error:
             wait = error.retry_after if error.retry_after is not None else self._pace.retry
             return str(error), min(max(wait, 1.0), MAX_DELAY_SECONDS)
@@ -189,7 +190,7 @@ class _Sweep:
             return str(error), interval
         except PostError as error:
             return str(error), self._pace.retry
-        return None, interval
+        return None, interval if all(ended) else min(interval, self._pace.retry)
 
     async def renew(self) -> float:
         """Lengthen subscriptions. Returns the seconds until it is tried again."""
@@ -226,11 +227,11 @@ class _Sweep:
         self._memory = Memory(name, account, recent, scoped, delivered)
         return self._memory
 
-    async def _stream(self, stream: str, memory: Memory, identity: Identity) -> None:
-        """Read one stream to its end, or as far as one sweep may."""
+    async def _stream(self, stream: str, memory: Memory, identity: Identity) -> bool:
+        """Read one stream to its end, or as far as one sweep may. False: there is more."""
         cursor = await self._database.write(healing.cursor, self._held, stream)
         if cursor.off:
-            return
+            return True
         upto = cursor.upto if cursor.page is not None and cursor.upto is not None else None
         page = cursor.page if upto is not None else None
         for _ in range(self._pace.pages):
@@ -241,17 +242,18 @@ class _Sweep:
             except PageGoneError as error:
                 log.info("a search for gaps begins anew", stream=stream, reason=str(error))
                 await self._database.write(healing.begin_anew, self._held, stream)
-                return
+                return False
             except PostRefusedError as error:
                 self._healing.refused(self._held.connection, stream, str(error))
                 await self._database.write(
                     healing.switch_off, self._held, stream, reason=str(error), seconds=OFF_SECONDS
                 )
-                return
+                return True
             await self._keep(stream, harvest, memory, identity, upto=upto)
             page = harvest.page
             if page is None:
-                return
+                return True
+        return False
 
     async def _page(
         self, stream: str, cursor: Cursor, memory: Memory, *, upto: float, page: str | None

@@ -20,7 +20,8 @@ from connectors.jira.client import JiraClient, JiraRefusalError, issue_path
 from connectors.jira.rebuilding import Seen, Span, base_of, reached, webhooks
 from connectors.jira.settings import JiraSettings
 
-PAGE: Final = 50
+PAGE: Final = 25
+"""Issues of a page. Each may need further calls for its comments, and a page has a minute."""
 FURTHER: Final = 100
 MAX_FURTHER: Final = 5
 """Further pages of one issue's changelog or comments."""

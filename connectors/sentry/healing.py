@@ -25,9 +25,10 @@ from connectors.sentry.settings import SentrySettings
 ISSUES: Final = "issues"
 ALERTS: Final = "alerts"
 PAGE: Final = 100
-RULES_PER_PAGE: Final = 10
-MAX_RULES: Final = 200
-MAX_PROJECTS: Final = 100
+PROJECTS_PER_PAGE: Final = 5
+MAX_PROJECTS: Final = 500
+MAX_RULES: Final = 20
+"""Alert rules of one project that send to us."""
 TOLD: Final = frozenset({"error", "outage", "feedback"})
 """Categories of issues that Sentry sends `issue.created` for (Sentry's source)."""
 SYSTEM: Final[Mapping[str, str]] = {"type": "application", "id": "sentry", "name": "Sentry"}
@@ -85,38 +86,45 @@ class SentryHealer(Healer):
         )
 
     async def _alerts(self, organization: str, *, since: float, until: float, page: str | None) -> Harvest:
-        """A rule's history names, for each issue, the newest event that it fired on."""
-        rules = orjson.loads(page) if page is not None else await self._rules(organization)
+        """First which projects there are, then some of them at a time."""
+        if page is None:
+            ours = await self._ourselves(organization)
+            path = f"/organizations/{quote(organization, safe='')}/projects/"
+            listed = await self._list(path, what="listing the projects")
+            names = [name for one in listed if (name := text_at(one, "slug")) is not None]
+            place = {"ours": sorted(ours), "projects": names[:MAX_PROJECTS]}
+            return Harvest(page=orjson.dumps(place).decode() if names else None)
+        place = orjson.loads(page)
+        projects, ours = place["projects"], frozenset(place["ours"])
         found: list[Request] = []
-        for project, rule, name in rules[:RULES_PER_PAGE]:
-            path = f"/projects/{quote(organization, safe='')}/{quote(project, safe='')}/rules/{rule}/group-history/"
-            what = f"reading the history of the alert rule {rule}"
+        for project in projects[:PROJECTS_PER_PAGE]:
+            found += await self._of_project(organization, project, ours, since=since, until=until)
+        left = projects[PROJECTS_PER_PAGE:]
+        following = orjson.dumps({**place, "projects": left}).decode() if left else None
+        return Harvest(requests=tuple(found), page=following)
+
+    async def _of_project(
+        self, organization: str, project: str, ours: frozenset[str], *, since: float, until: float
+    ) -> list[Request]:
+        """What the project's alert rules that send to us fired on: a rule names, for each issue, the newest event."""
+        base = f"/projects/{quote(organization, safe='')}/{quote(project, safe='')}/rules/"
+        rules = await self._list(base, what=f"listing the alert rules of {project}")
+        found: list[Request] = []
+        for rule in [one for one in rules if _sends_to(one, ours)][:MAX_RULES]:
+            number, name = id_at(rule, "id"), text_at(rule, "name")
+            if number is None or name is None:
+                continue
+            what = f"reading the history of the alert rule {number}"
             params = {"start": _iso(since), "end": _iso(until), "per_page": str(PAGE)}
-            response = await self._client.call("GET", path, what=what, params=params)
+            response = await self._client.call(
+                "GET", f"{base}{number}/group-history/", what=what, params=params
+            )
             if response.status_code == httpx.codes.NOT_FOUND:
                 continue  # the rule was deleted meanwhile
             for fired in _objects(read(response, what=what)):
                 request = await self._fired(fired, organization, project, name, since=since, until=until)
                 found += [request] if request is not None else []
-        left = rules[RULES_PER_PAGE:]
-        return Harvest(requests=tuple(found), page=orjson.dumps(left).decode() if left else None)
-
-    async def _rules(self, organization: str) -> list[tuple[str, str, str]]:
-        """(project, id, name) of the alert rules that send to our integration."""
-        ours = await self._ourselves(organization)
-        slug = quote(organization, safe="")
-        projects = await self._list(f"/organizations/{slug}/projects/", what="listing the projects")
-        found: list[tuple[str, str, str]] = []
-        for project in projects[:MAX_PROJECTS]:
-            name = text_at(project, "slug")
-            if name is None:
-                continue
-            what = f"listing the alert rules of {name}"
-            for rule in await self._list(f"/projects/{slug}/{quote(name, safe='')}/rules/", what=what):
-                number, label = id_at(rule, "id"), text_at(rule, "name")
-                if number is not None and label is not None and _sends_to(rule, ours):
-                    found.append((name, number, label))
-        return found[:MAX_RULES]
+        return found
 
     async def _ourselves(self, organization: str) -> frozenset[str]:
         """Slug of the integration and uuid of its installation: by one of them an alert rule names us."""

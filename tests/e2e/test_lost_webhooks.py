@@ -118,10 +118,10 @@ async def until(asked: Callable[[], Any], *, seconds: float = 120.0) -> None:
 
 
 @asynccontextmanager
-async def field_of(tmp_path: Path) -> AsyncIterator[Field]:
+async def field_of(tmp_path: Path, **connections: Any) -> AsyncIterator[Field]:
     async with serve(pace=0.0) as sandbox:
         path = tmp_path / "triggerhub.yaml"
-        path.write_text(yaml.safe_dump(configuration(sandbox)), encoding="utf-8")
+        path.write_text(yaml.safe_dump(configuration(sandbox, **connections)), encoding="utf-8")
         settings = Settings.model_validate(
             {
                 "config": path,
@@ -142,7 +142,7 @@ async def field_of(tmp_path: Path) -> AsyncIterator[Field]:
             yield Field(hub, sandbox)
 
 
-def configuration(sandbox: Sandbox) -> dict[str, Any]:
+def configuration(sandbox: Sandbox, **connections: Any) -> dict[str, Any]:
     further = {"sentry": {"organization": "acme"}, "jira": {"email": "bot@acme.example"}}
     return {
         "version": 1,
@@ -153,6 +153,7 @@ def configuration(sandbox: Sandbox) -> dict[str, Any]:
                 "webhook_secrets": ["env:SECRET"],
                 "token": "env:TOKEN",
                 **further.get(source, {}),
+                **connections,
             }
             for source in SOURCES
         },
@@ -174,13 +175,13 @@ def configuration(sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-async def a_busy_day(field_: Field, *, drop: float) -> None:
+async def a_busy_day(field_: Field, *, drop: float, each: int = EACH) -> None:
     world, acts = field_.sandbox.world, Acts(field_.sandbox.world)
     world.post.seed(SEED)
     for source in SOURCES:
         place = "acme/checkout" if source == "github" else None
         world.post.add_hook(source, f"{field_.hub.url}/hooks/acme-{source}", SECRET, drop=drop, place=place)
-    for number in range(EACH):
+    for number in range(each):
         issue = int((await field_.hear(acts.github_open("acme/checkout", title=f"Bug {number}"))).about)
         await field_.hear(acts.github_label("acme/checkout", issue, "agent-fix"))
         await field_.hear(acts.github_comment("acme/checkout", issue, "me too"))
@@ -227,6 +228,18 @@ async def test_what_gets_lost_is_back_after_two_sweeps_and_runs_once(tmp_path: P
         print(  # noqa: T201 - the figures of this run
             f"{field_.webhooks} webhooks, {len(lost)} lost ({dict(by_source)}), {len(missing)} events missing, all back"
         )
+
+
+async def test_where_nobody_looks_what_got_lost_stays_lost(tmp_path: Path) -> None:
+    """What the test above rests on: it would fail if the search did nothing."""
+    async with field_of(tmp_path, heal="off") as field_:
+        await a_busy_day(field_, drop=0.3, each=4)
+        await field_.settled()
+        before = await field_.events()
+        assert field_.expected.keys() - before.keys()
+        await asyncio.sleep(1.0)  # many looks of a search that is switched off
+        assert await field_.events() == before
+        assert await field_.read(lambda c: c.execute(select(table(HealingRow).c.connection)).all()) == []
 
 
 async def _redelivered(field_: Field) -> bool:
