@@ -85,6 +85,7 @@ class Makers:
     intake: Callable[..., Intake] = Intake
     service: Callable[..., Service] = Service
     outbox: Callable[..., Outbox] = Outbox
+    publisher: Callable[..., Publisher] = Publisher
     timing: Timing = field(default_factory=Timing)
     pace: Pace = field(default_factory=Pace)
     router: Callable[..., Router] = Router
@@ -160,7 +161,9 @@ async def running_hub(
         stack.push_async_callback(database.close)
         await upgrade(database)
         makers = makers or Makers()
-        parts = await _assemble(stack, settings, loaded, live, roles, database, Clocks(clock=makers.clock))
+        parts = await _assemble(
+            stack, settings, loaded, live, roles, database, Clocks(clock=makers.clock), makers.publisher
+        )
         _add_roles(stack, parts, api_key, makers, environment)
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
@@ -197,10 +200,12 @@ async def _assemble(
     roles: frozenset[str],
     database: Database,
     clocks: Clocks,
+    make_publisher: Callable[..., Publisher],
 ) -> Parts:
     instance = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     metrics = Metrics()
     holder: list[Publisher] = []
+    parts: Parts
 
     async def restarted() -> None:
         await parts.broker.declare_topics()
@@ -217,7 +222,7 @@ async def _assemble(
     else:
         bootstrap = settings.bootstrap_servers
     broker = Broker(settings, database, bootstrap=bootstrap)
-    publisher = Publisher(
+    publisher = make_publisher(
         database, broker, on_progress=lambda: parts.progress.beat(PUBLISHER, "sweep", every=SWEEP_SECONDS)
     )
     holder.append(publisher)

@@ -19,10 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,27 +31,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 START_SECONDS: Final = 60.0
 STARTED: Final = "the hub has started"
 """Written to the log by a hub whose every part runs."""
-SWITCHES: Final = ("find", "reconcile", "dedup")
-"""find: an earlier post is never found. reconcile: neither a session nor a
-message of an earlier attempt is ever found. dedup: every
-delivery is taken for a new one."""
+SWITCHES: Final = ("find", "reconcile", "dedup", "sweep", "fence")
+"""find: an earlier post is never found. reconcile: neither a session nor a message of an earlier attempt is ever found.
+dedup: every delivery is taken for a new one. sweep: the outbox is never swept. fence: a worker neither gives up what it
+lost nor is kept from writing it (`forgetful`)."""
 _ERROR: Final = re.compile(r"^[ |]*[\w.]*(?:Error|Exception): ")
-QUICK: Final[Mapping[str, Any]] = {
-    "give_back": 1.0,
-    "max_give_back": 5.0,
-    "quiet": 5.0,
-    "stream_silence": 8.0,
-    "interrupt_again": 3.0,
-    "calm": 5.0,
-    "settle": (0.0, 0.3, 0.7),
-    "upkeep": 3.0,
-    "upkeep_grace": 3.0,
-}
-"""`runner.timing`: a harness that kills every second cannot wait for minutes."""
-
-
-QUICK_CALL_SECONDS: Final = 4.0
-"""For one call of the Managed Agents service: what hangs must be given up before the harness gives up."""
 
 
 class Process:
@@ -290,7 +271,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 async def _serve(chosen: argparse.Namespace) -> None:
-    from hub.configuration import load_configuration  # noqa: PLC0415 - the parent needs none of the hub
+    from forgetful import forgetful_makers  # noqa: PLC0415 - the parent needs none of the hub
+
+    from hub.configuration import load_configuration  # noqa: PLC0415
     from hub.hub import ROLES, running_hub  # noqa: PLC0415
     from hub.logs import set_up_logs  # noqa: PLC0415
     from hub.settings import Settings  # noqa: PLC0415
@@ -301,84 +284,11 @@ async def _serve(chosen: argparse.Namespace) -> None:
     set_up_logs(settings.log_level, style="json")
     roles = frozenset(chosen.roles.split(",")) if chosen.roles else frozenset(ROLES)
     loaded = load_configuration(chosen.config)
-    makers = _makers(chosen.without, quick=chosen.quick)
+    makers = forgetful_makers(chosen.without, quick=chosen.quick)
     async with running_hub(settings, loaded, roles=roles, port=chosen.port, makers=makers):
         sys.stdout.write(STARTED + "\n")
         sys.stdout.flush()
         await stop.wait()
-
-
-def _makers(without: Sequence[str], *, quick: bool) -> Any:
-    """The parts, with those replaced by forgetful ones whose switch is off."""
-    from connectors.base import Identity, Post, Poster, RepositoryAccess  # noqa: PLC0415
-    from connectors.intake import Intake  # noqa: PLC0415
-    from connectors.outbox import Outbox  # noqa: PLC0415
-    from hub.hub import Makers  # noqa: PLC0415
-    from runner.client import CALL_SECONDS  # noqa: PLC0415
-    from runner.service import Service  # noqa: PLC0415
-    from runner.timing import Timing  # noqa: PLC0415
-    from schemas.result import Receipt  # noqa: PLC0415
-    from storage.deliveries import Incoming  # noqa: PLC0415
-
-    class BlindPoster(Poster):
-        """Never finds what was posted before."""
-
-        def __init__(self, inner: Poster) -> None:
-            self._inner = inner
-
-        async def find(self, post: Post) -> Receipt | None:
-            del post
-            return None
-
-        async def create(self, post: Post) -> Receipt:
-            return await self._inner.create(post)
-
-        async def identify(self) -> Identity:
-            return await self._inner.identify()
-
-        async def repository(self, name: str, *, write: bool = True) -> RepositoryAccess:
-            return await self._inner.repository(name, write=write)
-
-    def blind_outbox(connections: Any, database: Any, **options: Any) -> Outbox:
-        return Outbox(
-            lambda: {
-                name: replace(one, poster=BlindPoster(one.poster)) for name, one in connections().items()
-            },
-            database,
-            **options,
-        )
-
-    class BlindService(Service):
-        """Never finds a session or a message of an earlier attempt."""
-
-        async def sessions_since(self, *_: Any, **__: Any) -> list[Any]:
-            return []
-
-        async def list_events(self, session_id: str, *, types: Sequence[str] = ()) -> list[Any]:
-            return [] if types else await super().list_events(session_id)
-
-    class CredulousIntake(Intake):
-        """Takes every copy for something new."""
-
-        async def store(self, delivery: Incoming) -> set[str]:
-            copy = uuid.uuid4().hex[:8]
-            events = []
-            for event in delivery.events:
-                name = f"{event.id[:-8]}{copy}"
-                body = event.body.replace(event.id.encode(), name.encode())
-                events.append(replace(event, id=name, body=body))
-            await super().store(replace(delivery, id=f"{delivery.id}:{copy}", events=events))
-            return set()  # the sweep publishes them under their new names
-
-    return Makers(
-        intake=CredulousIntake if "dedup" in without else Intake,
-        service=partial(
-            BlindService if "reconcile" in without else Service,
-            call_seconds=QUICK_CALL_SECONDS if quick else CALL_SECONDS,
-        ),
-        outbox=blind_outbox if "find" in without else Outbox,
-        timing=Timing(**QUICK) if quick else Timing(),
-    )
 
 
 if __name__ == "__main__":
