@@ -55,6 +55,8 @@ class Names:
     files: Mapping[str, Any] = field(default_factory=dict)
     self_hosted: frozenset[str] = frozenset()
     """Environments that are machines of one's own."""
+    tokens: frozenset[str] = frozenset()
+    """Connections whose credential is a fixed token."""
 
 
 def is_secret(name: str) -> bool:
@@ -266,6 +268,12 @@ class RuleChecker:
             connection, known = one.get("connection"), self._names.connections
             if isinstance(connection, str) and connection not in known:
                 yield Finding((*place, "connection"), unknown("connection", connection, known))
+            if one.get("access") == "read" and connection in self._names.tokens:
+                msg = (
+                    f"the token of {connection!r} cannot be narrowed: the session can do with it whatever it can; "
+                    "use an app, or a token that can only read"
+                )
+                yield Finding((*place, "access"), msg, "warning")
             path = one.get("mount_path") or f"/workspace/{str(one.get('name')).rpartition('/')[2]}"
             if path in taken:
                 msg = f"it would stand at {path}, where {taken[path]} stands: give it another mount_path"

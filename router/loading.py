@@ -305,6 +305,9 @@ class _Loader:
             vaults={name: item.raw for name, item in self._sections["vaults"].items()},
             memory_stores={name: item.raw for name, item in self._sections["memory_stores"].items()},
             files={name: item.raw for name, item in self._sections["files"].items()},
+            tokens=frozenset(
+                name for name, item in self._sections["connections"].items() if text(item, "token")
+            ),
             self_hosted=frozenset(
                 name
                 for name, item in self._sections["environments"].items()

@@ -29,7 +29,7 @@ MAX_COMMENT: Final = 60_000
 def marked(post: Post, text: str) -> str:
     """The body to send: marker first, then the text with its mentions disarmed, within the limit."""
     first = marker(post.run, post.slot)
-    return f"{first}\n{clip(disarm(text), MAX_COMMENT - len(first) - 1)}"
+    return f"{first}\n{clip(disarm(text, but=post.policy.mentions), MAX_COMMENT - len(first) - 1)}"
 
 
 def is_marked(post: Post, thing: Mapping[str, Any]) -> bool:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from connectors.base import Post, PostRefusedError
-from connectors.github.outputs import CommentTarget, CommitTarget, RepositoryTarget
+from connectors.base import Post, PostPolicyError, PostRefusedError
+from connectors.github.outputs import (
+    CommentTarget,
+    CommitTarget,
+    PullRequestArguments,
+    PullRequestTarget,
+    RepositoryTarget,
+)
+from schemas.policy.places import judge_places
+from schemas.policy.shapes import Refusal
 
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/(?!\.{1,2}$)[A-Za-z0-9._-]+")
 _SHA: Final = re.compile(r"[0-9a-fA-F]{7,64}")
@@ -23,6 +31,9 @@ def check_repository(name: str) -> str:
 
 def repository_of(post: Post) -> str:
     """`owner/repo` of the post."""
+    chosen = _chosen(post)
+    if chosen is not None:
+        return check_repository(chosen)
     if post.to_origin:
         name = post.origin.subject.container or post.origin.address.get("repository")
         if name is None or "/" not in name:
@@ -34,6 +45,31 @@ def repository_of(post: Post) -> str:
         msg = f"the output {post.output} names no repository; add repository, or to: origin"
         raise PostRefusedError(msg)
     return check_repository(target.repository)
+
+
+def _chosen(post: Post) -> str | None:
+    """The repository that the agent chose among several, or the only one."""
+    target, arguments = post.target, post.arguments
+    if not isinstance(target, PullRequestTarget) or not isinstance(arguments, PullRequestArguments):
+        return None
+    if target.repositories:
+        chosen = arguments.repository
+        if chosen is None and post.to_origin:
+            chosen = post.origin.subject.container
+        if chosen is None and len(target.repositories) == 1:
+            chosen = target.repositories[0]
+        if chosen is None:
+            msg = f"name the repository, one that fits {', '.join(target.repositories)}"
+            raise PostPolicyError(Refusal("repositories", msg))
+        refusal = judge_places({"repositories": target.repositories}, {"repository": chosen})
+        if refusal is not None:
+            raise PostPolicyError(refusal)
+        return chosen
+    fixed = post.origin.subject.container if post.to_origin else target.repository
+    if arguments.repository is not None and (fixed or "").lower() != arguments.repository.lower():
+        msg = f"the repository is {fixed or 'not known'}; leave it out"
+        raise PostPolicyError(Refusal("repository", msg))
+    return None
 
 
 def number_of(post: Post) -> int:

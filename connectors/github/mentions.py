@@ -8,7 +8,7 @@ stranger.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 MAX_MENTIONS: Final = 50
@@ -20,6 +20,8 @@ _QUOTE: Final = re.compile(r" {0,3}>")
 _INLINE_CODE: Final = re.compile(r"(?<!`)(`{1,20})(?!`).{0,2000}?(?<!`)\1(?!`)")
 _MARK: Final = re.compile(r"\\.|`+|<", re.DOTALL)
 _TICKS: Final = re.compile("`+")
+_NAMED: Final = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*")
+"""All that GitHub could take for the name: an allowed one followed by more letters is another."""
 _LIVE: Final = re.compile(r"(?<![\w/])@(?=[A-Za-z0-9])")
 
 
@@ -38,8 +40,8 @@ def read_mentions(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def disarm(text: str) -> str:
-    """Break every live `@name` with a zero-width space, so that posting `text` notifies nobody.
+def disarm(text: str, *, but: Iterable[str] = ()) -> str:
+    """Break every live `@name` with a zero-width space, so that posting `text` notifies nobody, `but` these logins.
 
     Left alone are only code blocks and closed code spans, where GitHub notifies nobody anyway and where a
     character too many would spoil the code.
@@ -49,6 +51,7 @@ def disarm(text: str) -> str:
     # The parser takes 50 ms to import, which reading webhooks must not pay.
     from markdown_it import MarkdownIt  # noqa: PLC0415 - see above
 
+    allowed = frozenset(name.lower() for name in but)
     lines = text.split("\n")
     code: set[int] = set()
     spans: set[tuple[int, int]] = set()
@@ -61,13 +64,16 @@ def disarm(text: str) -> str:
         elif token.type == "inline":
             spans.update(_code_characters(lines, first, last))
     return "\n".join(
-        line if number in code else _disarm_line(line, number, spans) for number, line in enumerate(lines)
+        line if number in code else _disarm_line(line, number, spans, allowed)
+        for number, line in enumerate(lines)
     )
 
 
-def _disarm_line(line: str, number: int, spans: set[tuple[int, int]]) -> str:
+def _disarm_line(line: str, number: int, spans: set[tuple[int, int]], allowed: frozenset[str]) -> str:
     def replace(match: re.Match[str]) -> str:
-        return "@" if (number, match.start()) in spans else "@" + ZERO_WIDTH_SPACE
+        named = _NAMED.match(line, match.end())
+        is_allowed = named is not None and named[0].rstrip(".-/").lower() in allowed
+        return "@" if is_allowed or (number, match.start()) in spans else "@" + ZERO_WIDTH_SPACE
 
     return _LIVE.sub(replace, line)
 

@@ -10,15 +10,20 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import Post, PostError, PostRefusedError
+from connectors.base import Post, PostError, PostPolicyError, PostRefusedError
 from connectors.body import get, id_at, text_at
 from connectors.calls import decoded
 from connectors.github.client import Client
 from connectors.github.comments import is_marked, marked
+from connectors.github.comparisons import judge_branch
 from connectors.github.destinations import repository_of
+from connectors.github.gitdata import GitData
 from connectors.github.outputs import PullRequestArguments, PullRequestTarget
+from connectors.github.patched import Committer, branch_of
 from connectors.github.payloads import items
 from connectors.github.rest import check, explain, objects
+from schemas.policy.places import judge_places
+from schemas.policy.shapes import Refusal
 from schemas.result import Receipt
 
 MAX_TITLE: Final = 256
@@ -38,7 +43,7 @@ class PullRequests:
         """
         target, arguments = _parts(post)
         repository = repository_of(post)
-        for pull in await self._of_branch(repository, arguments.head, state="all"):
+        for pull in await self._of_branch(repository, arguments.head or branch_of(post), state="all"):
             if is_marked(post, pull) and await self._client.is_ours(pull):
                 is_open = text_at(pull, "state") == "open"
                 if is_open and not _has_labels(pull, target.labels):
@@ -49,15 +54,17 @@ class PullRequests:
     async def create(self, post: Post) -> Receipt:
         target, arguments = _parts(post)
         repository = repository_of(post)
-        base = target.base or arguments.base or await self._default_branch(repository)
+        base = await self._base(repository, target, arguments)
+        title = one_line(f"{target.title_prefix}{arguments.title}", MAX_TITLE)
+        head, sha = await self._branch(post, repository, base=base, title=title)
         path = f"/repos/{repository}/pulls"
         response = await self._client.attempt(
             "POST",
             path,
             repository=repository,
             json={
-                "title": one_line(f"{target.title_prefix}{arguments.title}", MAX_TITLE),
-                "head": arguments.head,
+                "title": title,
+                "head": head,
                 "base": base,
                 "body": marked(post, arguments.body),
                 "draft": target.draft,
@@ -66,21 +73,69 @@ class PullRequests:
         )
         note = ""
         if _exists(response):
-            pull = await self._open_one(repository, arguments.head, base)
+            pull = await self._open_one(repository, head, base)
             if pull is None:
                 check(response, what=f"POST {path}")
-                msg = f"POST {path}: a pull request of {arguments.head!r} is said to exist, but none is shown"
+                msg = f"POST {path}: a pull request of {head!r} is said to exist, but none is shown"
                 raise PostRefusedError(msg)
             note = "" if is_marked(post, pull) else ADOPTED
         else:
             check(response, what=f"POST {path}")
             found = decoded(response)
             pull = found if isinstance(found, Mapping) else {}
+            await self._unchanged(post, repository, pull, base=base, sha=sha)
         if not _has_labels(pull, target.labels):
             note = "; ".join(
                 part for part in (note, await self._label(repository, pull, target.labels)) if part
             )
         return _receipt(repository, pull, note=note)
+
+    async def _base(self, repository: str, target: PullRequestTarget, arguments: PullRequestArguments) -> str:
+        base = target.base or arguments.base or await self._default_branch(repository)
+        refusal = judge_places({"bases": target.bases}, {"base": base})
+        if refusal is not None:
+            raise PostPolicyError(refusal)
+        return base
+
+    async def _branch(self, post: Post, repository: str, *, base: str, title: str) -> tuple[str, str]:
+        """Name and sha of the branch to open the pull request from, judged by the rule's policy."""
+        target, arguments = _parts(post)
+        if target.source not in {"any", "branch" if arguments.is_pushed else "patch"}:
+            wanted = "head, a branch you have pushed" if target.source == "branch" else "files or patch"
+            raise PostPolicyError(Refusal("source", f"the rule takes {wanted}, and nothing else"))
+        if arguments.head is None:
+            committer = Committer(self._client, post, repository, target.changes)
+            return branch_of(post), await committer.commit(arguments, base=base, title=title)
+        refusal = judge_places({"branches": target.branches}, {"head": arguments.head})
+        if refusal is not None:
+            raise PostPolicyError(refusal)
+        sha = await GitData(self._client, repository).head(arguments.head)
+        if sha is None:
+            msg = f"{repository} has no branch {arguments.head!r}; push it first, or give files or a patch"
+            raise PostRefusedError(msg)
+        await self._judge(post, repository, base=base, sha=sha)
+        return arguments.head, sha
+
+    async def _judge(self, post: Post, repository: str, *, base: str, sha: str) -> None:
+        policy = _parts(post)[0].changes
+        await judge_branch(self._client, repository, base=base, head=sha, policy=policy, known=post.known)
+
+    async def _unchanged(
+        self, post: Post, repository: str, pull: Mapping[str, Any], *, base: str, sha: str
+    ) -> None:
+        """Whoever pushed between judging and opening is judged too; a pull request that fails is closed again."""
+        now = text_at(pull, "head", "sha")
+        if now is None or now == sha:
+            return
+        try:
+            await self._judge(post, repository, base=base, sha=now)
+        except PostRefusedError:
+            path = f"/repos/{repository}/pulls/{id_at(pull, 'number')}"
+            response = await self._client.attempt(
+                "PATCH", path, repository=repository, json={"state": "closed"}
+            )
+            check(response, what=f"PATCH {path}")
+            raise
 
     async def _default_branch(self, repository: str) -> str:
         response = await self._client.get(f"/repos/{repository}", repository=repository)

@@ -7,7 +7,8 @@ only ones written are those of http(s) and mailto links.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Final
 
@@ -36,6 +37,17 @@ def mrkdwn(markdown: str) -> str:
     clean = markdown.encode("utf-8", "replace").decode("utf-8")
     rendered = "\n\n".join(_blocks(_parser().parse(clean))).strip("\n")
     return rendered if rendered.strip() else escape(clean).strip()
+
+
+def naming(text: str, ids: Iterable[str]) -> str:
+    """`text` with `@U012AB3CD` made a mention that notifies, for these ids only."""
+    for ident in ids:
+        if _ID.fullmatch(ident):
+            text = re.sub(rf"(?:&lt;@{ident}&gt;|(?<![\w@/.])@{ident}(?![\w-]))", f"<@{ident}>", text)
+    return text
+
+
+_ID: Final = re.compile(r"[UW][A-Z0-9]{2,20}")
 
 
 def escape(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
 
@@ -35,15 +35,26 @@ class CommentArguments(OutputArguments):
 
 
 class PostMessageTarget(OutputTarget):
-    """A channel that the app is a member of."""
+    """A channel that the app is a member of, or several of which the agent names one."""
 
-    channel: ChannelId
+    channel: ChannelId | None = None
+    channels: tuple[ChannelId, ...] = Field(default=(), max_length=100)
+
+    @model_validator(mode="after")
+    def _one(self) -> PostMessageTarget:
+        if (self.channel is None) == (not self.channels):
+            msg = "write channel, or channels for several of which the agent names one"
+            raise ValueError(msg)
+        return self
 
 
 class PostMessageArguments(OutputArguments):
     """A message."""
 
     text: Text = Field(description="The message, in Markdown.")
+    channel: ChannelId | None = Field(
+        default=None, description="The channel's id, where more than one is allowed."
+    )
 
 
 class UpdateMessageTarget(OutputTarget):
@@ -80,18 +91,21 @@ OUTPUTS: Final = {
         target=CommentTarget,
         arguments=CommentArguments,
         to_origin=True,
+        mentions=True,
     ),
     "post_message": OutputSpec(
         description="Post a new message in a fixed Slack channel.",
         target=PostMessageTarget,
         arguments=PostMessageArguments,
         to_origin=False,
+        mentions=True,
     ),
     "update_message": OutputSpec(
         description="Change a message you posted in the originating Slack thread, such as to show progress.",
         target=UpdateMessageTarget,
         arguments=UpdateMessageArguments,
         to_origin=True,
+        mentions=True,
     ),
     "add_reaction": OutputSpec(
         description="Add an emoji reaction to the Slack message that the work came from.",

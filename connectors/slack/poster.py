@@ -14,13 +14,14 @@ from connectors.base import (
     Post,
     Poster,
     PostError,
+    PostPolicyError,
     PostRefusedError,
     PostRetryError,
     PostUncertainError,
 )
 from connectors.body import id_at, text_at
 from connectors.slack.api import SlackApi, SlackRefusedError
-from connectors.slack.mrkdwn import mrkdwn
+from connectors.slack.mrkdwn import mrkdwn, naming
 from connectors.slack.outputs import (
     AddReactionArguments,
     AddReactionTarget,
@@ -33,6 +34,7 @@ from connectors.slack.outputs import (
 from connectors.slack.parts import cut
 from connectors.slack.places import artefact, permalink, reaction_artefact
 from connectors.slack.search import Spot, mark, messages_of_run
+from schemas.policy.shapes import Refusal
 from schemas.result import Receipt
 
 REMEMBERED = 1000
@@ -66,7 +68,7 @@ class SlackPoster(Poster):
         """
         match post.arguments:
             case CommentArguments() | PostMessageArguments():
-                return await self._find_written(post, cut(mrkdwn(post.arguments.text)))
+                return await self._find_written(post, cut(_text(post, post.arguments.text)))
             case UpdateMessageArguments():
                 spot = _spot(post)
                 for message in await messages_of_run(self._api, spot, run=post.run, below=False):
@@ -81,7 +83,7 @@ class SlackPoster(Poster):
         """Carry the post out. Parts that a `find` just before saw are left as they are."""
         match post.arguments:
             case CommentArguments() | PostMessageArguments():
-                return await self._write(post, cut(mrkdwn(post.arguments.text)))
+                return await self._write(post, cut(_text(post, post.arguments.text)))
             case UpdateMessageArguments():
                 return await self._update(post, post.arguments)
             case AddReactionArguments():
@@ -162,7 +164,7 @@ class SlackPoster(Poster):
         body = {
             "channel": spot.channel,
             "ts": newest.ts,
-            "text": cut(mrkdwn(arguments.text), most=1)[0],
+            "text": cut(_text(post, arguments.text), most=1)[0],
             "parse": "none",
             "link_names": False,
             "metadata": mark(post.run, newest.slot, newest.part, updated=post.slot),
@@ -220,6 +222,22 @@ class SlackPoster(Poster):
         return self._workspace
 
 
+def _text(post: Post, markdown: str) -> str:
+    return naming(mrkdwn(markdown), post.policy.mentions)
+
+
+def _chosen(post: Post, target: PostMessageTarget) -> str:
+    """The channel that the rule fixes, or the agent's choice among those it allows."""
+    chosen = post.arguments.channel if isinstance(post.arguments, PostMessageArguments) else None
+    allowed = (target.channel,) if target.channel is not None else target.channels
+    if chosen is None and len(allowed) == 1:
+        return allowed[0]
+    if chosen is None or chosen not in allowed:
+        msg = f"the channel must be one of {', '.join(allowed)}"
+        raise PostPolicyError(Refusal("channels", msg))
+    return chosen
+
+
 def _spot(post: Post) -> Spot:
     """The channel and thread of a post, by the origin or by the rule."""
     if post.to_origin:
@@ -234,7 +252,7 @@ def _spot(post: Post) -> Spot:
         return Spot(channel=channel, thread_ts=address.get("thread_ts"), since=address.get("ts"))
     match post.target:
         case PostMessageTarget():
-            return Spot(channel=post.target.channel)
+            return Spot(channel=_chosen(post, post.target))
         case CommentTarget() if post.target.channel is not None:
             return Spot(channel=post.target.channel, thread_ts=post.target.thread_ts)
     msg = f"{post.output}: neither `to: origin` nor a channel is set; name one of them in the rule"

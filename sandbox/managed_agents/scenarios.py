@@ -146,6 +146,24 @@ def tempted(scene: Scene) -> Move:
     yield from speak(turn, scene.directive.get("say", "\n".join(heard)))
 
 
+def patch(scene: Scene) -> Move:
+    """Hands over files instead of pushing a branch: `path=` first, and where that is refused another one."""
+    turn, heard = scene.turn, []
+    own = "docs/found.md"
+    for tool in scene.tools():
+        if "files" not in tool["input_schema"].get("properties", {}):
+            continue
+        for path in dict.fromkeys([scene.directive.get("path", own), own]):
+            arguments = scene.fill(tool) | {
+                "files": [{"path": path, "content": f"# Found\n\n{scene.task.about}\n"}]
+            }
+            answers = yield from call(turn, [(tool["name"], arguments)])
+            heard.append(f"`{tool['name']}` ({path}): {answers[0].text}")
+            if not answers[0].is_error:
+                break
+    yield from speak(turn, "\n".join(heard) or "I was given no tool that takes files.")
+
+
 def ask(scene: Scene) -> Move:
     """A built-in tool that needs a person's permission."""
     command = scene.directive.get("command", "git push origin main")
@@ -352,6 +370,7 @@ SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
     "parallel": parallel,
     "bad_arguments": bad_arguments,
     "tempted": tempted,
+    "patch": patch,
     "ask": ask,
     "transient": transient,
     "exhausted": exhausted,

@@ -6,6 +6,7 @@ vendor is asked, with the same secrets.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,8 @@ from schemas.policy.shapes import Allowed, Judgement, OutputPolicy, Refusal, Sta
 from schemas.policy.unseen import visible
 
 MAX_DEPTH: Final = 12
+MAX_SIZE: Final = 800_000
+"""Bytes of all arguments as JSON: a result must fit into one message (`schemas.topics`)."""
 SECRETS: Final = "secrets"
 LINKS: Final = "links"
 HIDDEN: Final = "hidden"
@@ -65,7 +68,7 @@ class Gate:
         `code`: arguments that are files and no prose; they are looked through where they are compared with what is
         there. `target`: the part that the rule fixed. `hosts`: further hosts that may be linked to.
         """
-        refusal = judge_places(target or {}, arguments)
+        refusal = judge_places(target or {}, arguments) or _judge_size(arguments)
         if refusal is not None:
             return refusal
         is_shown_only = staged or policy.staged
@@ -146,6 +149,17 @@ def _judge_text(
         f"{', '.join(sorted(hosts)) or 'none'}; leave it out, or name the page in words"
     )
     return Refusal(LINKS, msg)
+
+
+def _judge_size(arguments: Mapping[str, Any]) -> Refusal | None:
+    try:
+        size = len(json.dumps(arguments, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+    except (RecursionError, ValueError):
+        return Refusal(SIZE, "the arguments are nested too deep; write them flat")
+    if size <= MAX_SIZE:
+        return None
+    msg = f"the arguments have {size} bytes, at most {MAX_SIZE} are taken; write less, or split the work"
+    return Refusal(SIZE, msg)
 
 
 def _cleaned(value: Any, depth: int) -> Any:

@@ -46,7 +46,7 @@ from schemas.config import (
     quiet_time,
 )
 from schemas.event import KINDS, TRUSTS, Event
-from schemas.policy.shapes import OutputPolicy
+from schemas.policy.shapes import OutputPolicy, PathPolicy
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 from storage.outbox import SWEEP_DELAYS
 from storage.results import MAX_ATTEMPTS
@@ -78,6 +78,7 @@ def first_column(page: Path, marker: str) -> list[str]:
         RuleMemoryStore,
         File,
         OutputPolicy,
+        PathPolicy,
     ],
 )
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:

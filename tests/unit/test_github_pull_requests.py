@@ -31,6 +31,25 @@ EXISTS = {
 }
 
 
+HEAD = "a" * 40
+FORK = "b" * 40
+
+
+def compared(*files: dict[str, Any]) -> dict[str, Any]:
+    """GitHub's comparison; by default one added line."""
+    return {"merge_base_commit": {"sha": FORK}, "files": list(files) or [changed("a.py")]}
+
+
+def changed(path: str, status: str = "modified", **parts: Any) -> dict[str, Any]:
+    row = {"filename": path, "status": status, "sha": "c" * 40, "additions": 1, "deletions": 0}
+    return {**row, "patch": "@@ -1 +1,2 @@\n a\n+b", **parts}
+
+
+def tree(*paths: str, mode: str = "100644") -> dict[str, Any]:
+    rows = [{"path": path, "mode": mode, "type": "blob", "sha": "c" * 40, "size": 2} for path in paths]
+    return {"sha": HEAD, "tree": rows, "truncated": False}
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Loopback]:
     with loopback() as running:
@@ -42,6 +61,10 @@ def github(server: Loopback) -> Loopback:
     server.reset()
     server.on("GET", "/user", Answer(200, US))
     server.on("GET", REPO, Answer(200, {"default_branch": "trunk"}))
+    server.on("GET", f"{REPO}/git/ref/heads/agent/run-1", Answer(200, {"object": {"sha": HEAD}}))
+    for base in ("trunk", "next", "main"):
+        server.on("GET", f"{REPO}/compare/{base}...{HEAD}", Answer(200, compared()))
+    server.on("GET", f"{REPO}/git/trees/{HEAD}", Answer(200, tree("a.py")))
     return server
 
 
