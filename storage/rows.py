@@ -10,6 +10,8 @@ from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlmodel import SQLModel
 
+from storage.bulk import insert_rows, known_keys
+
 MAX_ROWS_PER_STATEMENT = 200
 
 
@@ -35,7 +37,7 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
             new.update(connection.execute(returning).scalars())
         elif len(part) == 1 or further or len(target.constraints) > 1:
             for row in part:
-                statement = _insert_sql(target.name, tuple(row), 1) + " ON CONFLICT DO NOTHING"
+                statement = _insert_sql(target.name, tuple(row))
                 if connection.exec_driver_sql(statement, tuple(row.values())).rowcount == 1:
                     new.add(row[key.name])
         else:
@@ -46,18 +48,12 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
 def _insert_absent(
     connection: Connection, target: Table, key: Column[Any], rows: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """On SQLite the writer is alone, so looking first is safe.
-
-    One statement for all rows: the driver gives the interpreter lock away at every step, and getting it back from a
-    busy event loop takes milliseconds.
-    """
+    """On SQLite the writer is alone, so looking first is safe."""
     wanted = {row[key.name]: row for row in reversed(rows)}
-    marks = ",".join("?" * len(wanted))
-    query = f'SELECT "{key.name}" FROM "{target.name}" WHERE "{key.name}" IN ({marks})'  # noqa: S608 - our own names
-    known = {found for (found,) in connection.exec_driver_sql(query, tuple(wanted))}
+    known = known_keys(connection, target, key.name, wanted)
     fresh = [row for row in reversed(wanted.values()) if row[key.name] not in known]
     if fresh:
-        insert_many(connection, target, fresh)
+        insert_rows(connection, target, fresh)
     return {row[key.name] for row in fresh}
 
 
@@ -65,18 +61,15 @@ def insert_many(connection: Connection, target: Table, rows: Sequence[Mapping[st
     """Insert rows that are known to be new, all with the same columns, in one statement."""
     if connection.dialect.name == "postgresql":
         connection.execute(target.insert().values(rows))
-        return
-    names = tuple(rows[0])
-    connection.exec_driver_sql(
-        _insert_sql(target.name, names, len(rows)), tuple(row[name] for row in rows for name in names)
-    )
+    else:
+        insert_rows(connection, target, rows)
 
 
-@lru_cache(maxsize=2 * MAX_ROWS_PER_STATEMENT)
-def _insert_sql(name: str, columns: tuple[str, ...], count: int) -> str:
-    row = f"({','.join('?' * len(columns))})"
+@lru_cache(maxsize=64)
+def _insert_sql(name: str, columns: tuple[str, ...]) -> str:
     quoted = ",".join(f'"{column}"' for column in columns)
-    return f'INSERT INTO "{name}" ({quoted}) VALUES {",".join([row] * count)}'  # noqa: S608 - names of our own tables
+    marks = ",".join("?" * len(columns))
+    return f'INSERT INTO "{name}" ({quoted}) VALUES ({marks}) ON CONFLICT DO NOTHING'  # noqa: S608 - names of our own tables
 
 
 def plain(text: str | None, *, limit: int = 4000) -> str | None:
