@@ -20,8 +20,8 @@ def insert_rows(connection: Connection, target: Table, rows: Sequence[Mapping[st
     """Insert rows that all have the columns of the first. Values are text, numbers, bytes or None."""
     names = tuple(rows[0])
     binary = tuple(isinstance(target.columns[name].type, LargeBinary) for name in names)
-    blob: list[bytes] = []
-    at = 1  # SQLite counts bytes from one
+    blob = [b"\x00"]  # SQLite makes NULL of a part of nothing, so there is something before the first
+    at = 2  # it counts bytes from one
     lines: list[list[Any]] = []
     for row in rows:
         line: list[Any] = []
