@@ -14,12 +14,14 @@ BODY_BYTES = 8000
 
 
 def signed(
-    count: int, *, first: int = 0, pad: int = BODY_BYTES, issues: int | None = None
+    count: int, *, first: int = 0, pad: int = BODY_BYTES, issues: int | None = None, mention: bool = True
 ) -> Iterator[tuple[dict[str, str], bytes]]:
-    """`count` comments on GitHub issues that mention the hub: headers and body."""
+    """`count` comments on GitHub issues that mention the hub, or not: headers and body."""
     github = connector("github")
     headers, sample = webhook("github-mention")
     payload = json.loads(sample)
+    if not mention:
+        payload["comment"]["body"] = "Nothing for a machine to do."
     for number in range(first, first + count):
         payload["comment"] |= {"id": 10_000_000 + number, "node_id": f"IC_bench{number}"}
         payload["issue"]["number"] = 1 + (number if issues is None else number % issues)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,9 @@ def _cpu_of(process: psutil.Process) -> float:
 
 
 @contextmanager
-def pair(folder: Path, *, prompt: str, timeout: str = "2h") -> Iterator[Pair]:
+def pair(
+    folder: Path, *, prompt: str, timeout: str = "2h", connections: Sequence[str] = ("bench",)
+) -> Iterator[Pair]:
     """Start both on free ports. The rule answers mentions in GitHub comments with `prompt` as its instructions."""
     sandbox_process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port", "0", "--create-missing", "--pace", "0"],
@@ -57,7 +59,7 @@ def pair(folder: Path, *, prompt: str, timeout: str = "2h") -> Iterator[Pair]:
         word for word in sandbox_process.stdout.readline().decode().split() if word.startswith("http")
     )
     path = folder / "triggerhub.yaml"
-    path.write_text(yaml.safe_dump(_configuration(sandbox, prompt, timeout)), encoding="utf-8")
+    path.write_text(yaml.safe_dump(_configuration(sandbox, prompt, timeout, connections)), encoding="utf-8")
     hub, hub_process = _start_hub(folder, path, sandbox)
     try:
         yield Pair(sandbox, hub, hub_process, sandbox_process)
@@ -65,6 +67,7 @@ def pair(folder: Path, *, prompt: str, timeout: str = "2h") -> Iterator[Pair]:
         for process in (hub_process, sandbox_process):
             process.kill()
             process.wait()
+        sandbox_process.stdout.close()
 
 
 def _start_hub(folder: Path, path: Path, sandbox: str) -> tuple[str, subprocess.Popen[bytes]]:
@@ -98,16 +101,17 @@ def _start_hub(folder: Path, path: Path, sandbox: str) -> tuple[str, subprocess.
     raise RuntimeError("the hub did not become ready")
 
 
-def _configuration(sandbox: str, prompt: str, timeout: str) -> dict[str, object]:
+def _configuration(sandbox: str, prompt: str, timeout: str, connections: Sequence[str]) -> dict[str, object]:
     return {
         "version": 1,
         "connections": {
-            "bench": {
+            name: {
                 "source": "github",
                 "api_url": f"{sandbox}/github",
                 "webhook_secrets": ["env:BENCH_SECRET"],
                 "token": "env:BENCH_TOKEN",
             }
+            for name in connections
         },
         "environments": {"plain": {"config": {"type": "cloud", "networking": {"type": "unrestricted"}}}},
         "agents": {

@@ -27,6 +27,7 @@ RESTART_DELAYS: Final = (0.0, 0.2, 1.0, 5.0)
 STABLE_SECONDS: Final = 60.0
 """A broker that lived this long did not die of its start: the next restart is immediate again."""
 TELL_SECONDS: Final = 30.0
+WORN_SECONDS: Final = 1.0
 _WATCH: Final = """
 "$0" "$@" & child=$!
 trap 'kill "$child" 2>/dev/null' EXIT
@@ -75,11 +76,15 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def embedded_broker(
-    *, on_restart: Callable[[], Awaitable[None]], port: int | None = None
+    *,
+    on_restart: Callable[[], Awaitable[None]],
+    port: int | None = None,
+    worn: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[str]:
     """Run the broker; yield its `host:port`. Leaving the block stops it.
 
-    `on_restart` is awaited after each restart, when the broker answers again and is empty.
+    `on_restart` is awaited after each restart, when the broker answers again and is empty. `worn` is asked every second:
+    True replaces the broker by an empty one, since it lets go of no record while it lives.
     """
     binary = broker_binary()
     port = port or free_port()
@@ -92,11 +97,19 @@ async def embedded_broker(
         deaths = 0
         began = loop.time()
         while True:
-            code = await process.wait()
-            deaths = 0 if loop.time() - began > STABLE_SECONDS else deaths
+            wanted = await _end_of(process, worn)
+            deaths = 0 if wanted or loop.time() - began > STABLE_SECONDS else deaths
             delay = RESTART_DELAYS[min(deaths, len(RESTART_DELAYS) - 1)]
             deaths += 1
-            log.warning("embedded broker died; starting it again", exit_code=code, deaths=deaths, delay=delay)
+            if wanted:
+                log.info("embedded broker is replaced by an empty one, because it holds so much")
+            else:
+                log.warning(
+                    "embedded broker died; starting it again",
+                    exit_code=process.returncode,
+                    deaths=deaths,
+                    delay=delay,
+                )
             await asyncio.sleep(delay)
             began = loop.time()
             try:
@@ -113,14 +126,31 @@ async def embedded_broker(
         keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await keeper
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(3):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
+        await _stop(process)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        try:
+            async with asyncio.timeout(3):
                 await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _end_of(process: asyncio.subprocess.Process, worn: Callable[[], bool]) -> bool:
+    """Wait until it is dead. True where that was our wish."""
+    while process.returncode is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WORN_SECONDS):
+                await process.wait()
+                return False
+        if worn():
+            await _stop(process)
+            return True
+    return False
 
 
 async def _start(binary: Path, port: int) -> asyncio.subprocess.Process:

@@ -218,7 +218,11 @@ async def _assemble(
                 "TRIGGERHUB_KAFKA_BOOTSTRAP_SERVERS to an Apache Kafka"
             )
             raise StartError(msg)
-        bootstrap = [await stack.enter_async_context(embedded_broker(on_restart=restarted))]
+        bootstrap = [
+            await stack.enter_async_context(
+                embedded_broker(on_restart=restarted, worn=lambda: bool(holder) and holder[0].worn())
+            )
+        ]
     else:
         bootstrap = settings.bootstrap_servers
     broker = Broker(settings, database, bootstrap=bootstrap)
@@ -265,7 +269,7 @@ def _add_roles(
 ) -> None:
     settings, progress = parts.settings, parts.progress
     if "ingress" in parts.roles:
-        parts.intake = makers.intake(parts.database)
+        parts.intake = makers.intake(parts.database, limits=settings.intake_limits)
         parts.ingress = Ingress(
             parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
         )

@@ -8,6 +8,8 @@ from typing import Final, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from connectors.room import MEGABYTE, Limits
+
 STUCK_SECONDS: Final = 45.0
 """With the time between two looks, a wedged role shows within a minute."""
 STATE_FOLDER = Path(".triggerhub")
@@ -37,6 +39,12 @@ class Settings(BaseSettings):
     """For topics that triggerhub creates; None takes the topic table's number."""
     session_creates_per_minute: int = Field(default=60, ge=1)
     session_reads_per_minute: int = Field(default=600, ge=1)
+    intake_deliveries: int = Field(default=5000, ge=1)
+    """Webhooks that one process has in memory at once, from the first byte of the body until they are stored."""
+    intake_megabytes: int = Field(default=128, ge=1)
+    """What they may take together."""
+    intake_share: float = Field(default=0.5, gt=0, le=1)
+    """Of both, what one connection may have."""
     max_runs: int = Field(default=2000, ge=1)
     """Runs that one runner process follows at once."""
     run_lease_seconds: float = Field(default=30.0, ge=2)
@@ -83,6 +91,10 @@ class Settings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    @property
+    def intake_limits(self) -> Limits:
+        return Limits(self.intake_deliveries, self.intake_megabytes * MEGABYTE, self.intake_share)
 
     @property
     def embedded_broker(self) -> bool:

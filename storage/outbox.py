@@ -6,11 +6,11 @@ publishes it again, with growing distance, so neither a crash nor a broker that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, Delete, Insert, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Delete, Insert, and_, bindparam, case, delete, func, select, tuple_, update
 from sqlmodel import SQLModel
 
 from schemas.event import Event
@@ -23,6 +23,9 @@ from storage.tables import DeadLetterRow, DispatchRow, EventRow, OutboxRow, Resu
 
 SWEEP_DELAYS: Final = (5.0, 15.0, 60.0, 300.0)
 """Seconds until a message is published again, by the number of times it was swept."""
+
+MAX_PAGES: Final = 20
+"""Of messages that are on their way already, looked at in one sweep."""
 
 _BODIES: Final[dict[str, type[SQLModel]]] = {
     EVENTS.name: EventRow,
@@ -93,29 +96,50 @@ def settle(connection: Connection, topic: str, ref: str) -> None:
     _SETTLE.run(connection, the_topic=topic, the_ref=ref)
 
 
-def sweep(connection: Connection, *, limit: int = 200) -> list[Message]:
-    """Take the messages that are due, set their next due time, and return them for publishing."""
+def sweep(
+    connection: Connection,
+    *,
+    limit: int = 200,
+    on_its_way: Callable[[str, str, float], bool] = lambda _topic, _ref, _age: False,
+) -> list[Message]:
+    """Take up to `limit` messages that are due, set their next due time, and return them for publishing.
+
+    Where more are due than that, `on_its_way` is asked with topic, ref and age in seconds: what the broker is known to
+    have is not returned then, since its consumer is behind and would be put further behind. It comes round again as if it
+    had been. A few are returned whatever is known: the broker may have lost them.
+    """
     rows = table(OutboxRow)
+    now = read_clock(connection)
     query = (
-        select(rows.c.topic, rows.c.ref, rows.c.key, rows.c.attempts)
-        .where(rows.c.due_at <= db_now())
+        select(rows.c.topic, rows.c.ref, rows.c.key, rows.c.attempts, rows.c.created_at)
+        .where(rows.c.due_at <= now)
         .order_by(rows.c.due_at)
         .limit(limit)
     )
     if connection.dialect.name == "postgresql":
         query = query.with_for_update(skip_locked=True)
-    due = connection.execute(query).all()
-    if not due:
-        return []
-    now = read_clock(connection)
-    for row in due:
-        delay = SWEEP_DELAYS[min(row.attempts, len(SWEEP_DELAYS) - 1)]
+    delay = case(
+        *((rows.c.attempts == number, seconds) for number, seconds in enumerate(SWEEP_DELAYS)),
+        else_=SWEEP_DELAYS[-1],
+    )
+    for _ in range(MAX_PAGES):
+        due = connection.execute(query).all()
+        if not due:
+            break
         connection.execute(
             update(rows)
-            .where(and_(rows.c.topic == row.topic, rows.c.ref == row.ref))
-            .values(due_at=now + delay, attempts=row.attempts + 1)
+            .where(tuple_(rows.c.topic, rows.c.ref).in_([(row.topic, row.ref) for row in due]))
+            .values(due_at=now + delay, attempts=rows.c.attempts + 1)
         )
-    return _with_values(connection, [(row.topic, row.ref, row.key) for row in due])
+        is_backlog = len(due) == limit
+        wanted = [
+            (row.topic, row.ref, row.key)
+            for row in due
+            if not (is_backlog and on_its_way(row.topic, row.ref, now - row.created_at))
+        ]
+        if wanted or not is_backlog:
+            return _with_values(connection, wanted)
+    return []
 
 
 def make_all_due(connection: Connection) -> int:

@@ -72,6 +72,35 @@ async def test_a_settled_message_is_gone(database: Database) -> None:
     assert [message.ref for message in await database.write(outbox.sweep)] == ["evt_001"]
 
 
+async def test_what_is_on_its_way_is_not_published_again_while_its_consumer_is_behind(
+    database: Database,
+) -> None:
+    ids = await put_events(database, 25)
+    sent = set(ids[:-1])
+    asked: list[float] = []
+
+    def on_its_way(topic: str, ref: str, age: float) -> bool:
+        assert topic == EVENTS.name
+        asked.append(age)
+        return ref in sent
+
+    await database.write(elapse, FIRST_SWEEP_SECONDS + 1)
+    swept = await database.write(outbox.sweep, limit=10, on_its_way=on_its_way)
+    while not swept:
+        swept = await database.write(outbox.sweep, limit=10, on_its_way=on_its_way)
+    assert ids[-1] in {message.ref for message in swept}, "what was never sent is found behind what was"
+    assert all(FIRST_SWEEP_SECONDS < age < FIRST_SWEEP_SECONDS + 60 for age in asked)
+    assert {attempts for _, attempts in await database.read(next_due)} == {1}, (
+        "each of them was looked at once"
+    )
+    # A few are no backlog: the broker may have lost them, whatever it confirmed.
+    for one in ids[:-3]:
+        await database.write(outbox.settle, EVENTS.name, one)
+    await database.write(outbox.make_all_due)
+    swept = await database.write(outbox.sweep, limit=10, on_its_way=on_its_way)
+    assert {message.ref for message in swept} == set(ids[-3:])
+
+
 async def test_a_sweep_is_bounded_and_the_next_one_goes_on(database: Database) -> None:
     ids = await put_events(database, 25)
     await database.write(outbox.make_all_due)

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from services import records
-from services.facts import make_delivery, make_event
+from services.facts import make_delivery, make_event, make_incoming_event
 from services.lines import child
 from services.worlds import until
 from sqlalchemy import Connection
@@ -293,6 +293,50 @@ async def test_after_many_restarts_in_a_row_messages_still_arrive(sqlite_databas
                 ]
             )
             await until(lambda: f"evt_{n}" in seen, seconds=40)  # noqa: B023 - as above
+    assert await sqlite_database.read(outbox.depth) == (0, 0.0)
+
+
+async def test_a_broker_that_holds_too_much_is_replaced_and_nothing_is_lost(
+    sqlite_database: Database,
+) -> None:
+    """Ten events with large bodies pass; the broker is replaced in between; every event arrives."""
+    seen: set[str] = set()
+    restarts: list[int] = []
+    most = 3_000_000
+
+    async def take(batch: Sequence[Taken[Any]]) -> None:
+        ids = [one.value.id for one in batch]
+        await sqlite_database.write(settle_all, ids)
+        seen.update(ids)
+
+    async def restarted() -> None:
+        await broker.declare_topics()
+        await publisher.republish_everything()
+        restarts.append(1)
+
+    async with embedded_broker(on_restart=restarted, worn=lambda: publisher.carried > most) as address:
+        broker = Broker(Settings(kafka_bootstrap_servers=None), sqlite_database, bootstrap=[address])
+        publisher = Publisher(sqlite_database, broker)
+        broker.subscribe(EVENTS, group="triggerhub-router", handler=take)
+        await broker.start()
+        running = asyncio.get_running_loop().create_task(publisher.run())
+        try:
+            first = broker_process().pid
+            for n in range(10):
+                event = make_event(f"evt_{n}", payload={"log": "x" * 500_000})
+                stored = make_incoming_event(event)
+                await sqlite_database.write(store_deliveries, [make_delivery(event.id, event)])
+                publisher.announce(
+                    [(outbox.Message(EVENTS.name, event.id, event.subject, stored.body), event)]
+                )
+                await until(lambda: f"evt_{n}" in seen, seconds=40)  # noqa: B023 - used before the next round
+            await until(lambda: restarts, seconds=20)
+            assert broker_process().pid != first
+            assert publisher.carried < most
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await broker.stop()
     assert await sqlite_database.read(outbox.depth) == (0, 0.0)
 
 
