@@ -84,7 +84,7 @@ class Delivery:
     def part(self, name: str) -> Mapping[str, Any]:
         """The object under a top-level key; empty where it is missing or something else."""
         found = self.body.get(name)
-        return found if isinstance(found, Mapping) else {}
+        return found if type(found) is dict or isinstance(found, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ def invited_only(body: object) -> bool:
 
 def safe_key(key: str) -> str:
     """A key without control characters and within the limit; what is cut is replaced by its hash."""
+    if len(key) <= MAX_KEY and key.isprintable():
+        return key
     clean = "".join("\ufffd" if ord(char) < ord(" ") else char for char in key)
     if len(clean) <= MAX_KEY:
         return clean
