@@ -35,6 +35,10 @@ GROUP_LIMIT: Final = 512
 BUSY_TIMEOUT_SECONDS: Final = 10.0
 READERS: Final = 4
 CHECKPOINT_SECONDS: Final = 1.0
+CACHED_STATEMENTS: Final = 512
+"""Compiled and kept by each connection: those of `storage.rows` come in up to 25 lengths."""
+LOG_PAGES: Final = 16_000
+"""Of the write-ahead log, 64 MB. Beyond that the writer stops for the moment that it takes to begin the log again."""
 
 
 class StorageUnavailableError(Exception):
@@ -102,7 +106,11 @@ def sqlite_engine(url: str, *, begin: str) -> Engine:
         make_url(url).set(drivername="sqlite"),
         poolclass=NullPool,
         hide_parameters=True,  # an error's text must not hold bodies
-        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        connect_args={
+            "timeout": BUSY_TIMEOUT_SECONDS,
+            "check_same_thread": False,
+            "cached_statements": CACHED_STATEMENTS,
+        },
     )
 
     @event.listens_for(engine, "connect")
@@ -167,6 +175,7 @@ class SqliteDatabase(Database):
         self._thread = threading.Thread(target=self._write_loop, name="sqlite-write", daemon=True)
         self._thread.start()
         self._closing = threading.Event()
+        self._log_is_long = False
         self._checkpointer = threading.Thread(
             target=self._checkpoint_loop, name="sqlite-checkpoint", daemon=True
         )
@@ -221,11 +230,21 @@ class SqliteDatabase(Database):
         while not self._closing.wait(CHECKPOINT_SECONDS):
             try:
                 with self._reader_engine.connect() as connection:
-                    raw = connection.connection.dbapi_connection
-                    if raw is not None:
-                        raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    self._log_is_long = _checkpoint(connection) > LOG_PAGES
             except (SQLAlchemyError, sqlite3.Error):
                 continue  # busy, or the disk is full: the log keeps everything, and the next round tries again
+
+    def _begin_log_again(self, connection: Connection | None) -> None:
+        """If the log is long, move what came since the last checkpoint, which is little, while nothing is written.
+
+        SQLite begins the log again only when all of it was moved, and while commits follow one another the checkpoint
+        beside them never gets to the end: the file would grow for as long as a flood lasts.
+        """
+        if connection is None or not self._log_is_long:
+            return
+        self._log_is_long = False
+        with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+            _checkpoint(connection)
 
     def _write_loop(self) -> None:
         connection: Connection | None = None
@@ -258,6 +277,7 @@ class SqliteDatabase(Database):
                     loop.call_soon_threadsafe(_settle, jobs)
             if stop:
                 break
+            self._begin_log_again(connection)
         if connection is not None:
             connection.close()
 
@@ -281,6 +301,15 @@ class SqliteDatabase(Database):
                 else:
                     if savepoint is not None:
                         savepoint.commit()
+
+
+def _checkpoint(connection: Connection) -> int:
+    """Move what can be moved without waiting for anybody. Return the pages of the log."""
+    raw = connection.connection.dbapi_connection
+    if raw is None:
+        return 0
+    [(_busy, pages, _moved)] = raw.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return int(pages)
 
 
 def _sqlite_lost(error: Exception) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import Column, Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlmodel import SQLModel
 
-from storage.bulk import insert_rows, known_keys
-
 MAX_ROWS_PER_STATEMENT = 200
+STEP = 8
+"""Between the numbers of rows that a statement of SQLite may have: few texts, so that the driver keeps them compiled."""
+T = TypeVar("T")
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -37,7 +39,7 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
             new.update(connection.execute(returning).scalars())
         elif len(part) == 1 or further or len(target.constraints) > 1:
             for row in part:
-                statement = _insert_sql(target.name, tuple(row))
+                statement = _insert_sql(target.name, tuple(row), 1)
                 if connection.exec_driver_sql(statement, tuple(row.values())).rowcount == 1:
                     new.add(row[key.name])
         else:
@@ -48,12 +50,18 @@ def insert_new(connection: Connection, model: type[SQLModel], rows: Sequence[Map
 def _insert_absent(
     connection: Connection, target: Table, key: Column[Any], rows: Sequence[Mapping[str, Any]]
 ) -> set[str]:
-    """On SQLite the writer is alone, so looking first is safe."""
+    """On SQLite the writer is alone, so looking first is safe.
+
+    One statement for all rows: the driver gives the interpreter lock away at every step, and getting it back from a
+    busy event loop takes milliseconds.
+    """
     wanted = {row[key.name]: row for row in reversed(rows)}
-    known = known_keys(connection, target, key.name, wanted)
+    keys = _padded(list(wanted))
+    query = _known_sql(target.name, key.name, len(keys))
+    known = set(orjson.loads(connection.exec_driver_sql(query, tuple(keys)).scalar_one()))
     fresh = [row for row in reversed(wanted.values()) if row[key.name] not in known]
     if fresh:
-        insert_rows(connection, target, fresh)
+        insert_many(connection, target, fresh)
     return {row[key.name] for row in fresh}
 
 
@@ -61,15 +69,36 @@ def insert_many(connection: Connection, target: Table, rows: Sequence[Mapping[st
     """Insert rows that are known to be new, all with the same columns, in one statement."""
     if connection.dialect.name == "postgresql":
         connection.execute(target.insert().values(rows))
-    else:
-        insert_rows(connection, target, rows)
+        return
+    names = tuple(rows[0])
+    padded = _padded(rows)
+    connection.exec_driver_sql(
+        _insert_sql(target.name, names, len(padded)), tuple(row[name] for row in padded for name in names)
+    )
 
 
-@lru_cache(maxsize=64)
-def _insert_sql(name: str, columns: tuple[str, ...]) -> str:
+def _padded(things: Sequence[T]) -> Sequence[T]:
+    """With the last one repeated until their number is a multiple of STEP, which ON CONFLICT DO NOTHING passes over.
+
+    The number is part of a statement's text. Without this, nearly every group would be another statement, and SQLite
+    takes as long to compile one as to carry it out.
+    """
+    return [*things, *[things[-1]] * (-len(things) % STEP)] if len(things) > 1 else things
+
+
+@lru_cache(maxsize=256)
+def _insert_sql(name: str, columns: tuple[str, ...], count: int) -> str:
+    row = f"({','.join('?' * len(columns))})"
     quoted = ",".join(f'"{column}"' for column in columns)
-    marks = ",".join("?" * len(columns))
-    return f'INSERT INTO "{name}" ({quoted}) VALUES ({marks}) ON CONFLICT DO NOTHING'  # noqa: S608 - names of our own tables
+    values = ",".join([row] * count)
+    return f'INSERT INTO "{name}" ({quoted}) VALUES {values} ON CONFLICT DO NOTHING'  # noqa: S608 - names of our own tables
+
+
+@lru_cache(maxsize=256)
+def _known_sql(name: str, column: str, count: int) -> str:
+    """Those of some keys that are there, as one JSON array: one step, however many."""
+    marks = ",".join("?" * count)
+    return f'SELECT json_group_array("{column}") FROM "{name}" WHERE "{column}" IN ({marks})'  # noqa: S608 - the same
 
 
 def plain(text: str | None, *, limit: int = 4000) -> str | None:
