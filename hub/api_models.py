@@ -106,8 +106,57 @@ class RunSummary(_Answer):
     updated_at: datetime
 
 
+class SubjectView(_Answer):
+    """A subject that belongs to a conversation."""
+
+    connection: str
+    subject: str
+    how: str
+    """`origin`, or how it came to belong: `posted`, `branch`, `key`, `url`, `remote_link`, `payload`."""
+    reference: str | None
+    """The link by which it was recognised."""
+    since: datetime
+
+
+class LinkView(_Answer):
+    """A subject of a conversation names another."""
+
+    connection: str
+    subject: str
+    """Where it is named."""
+    reference: str
+    """What is named."""
+    how: str
+    proven: bool
+    """Whether an event there would reach the conversation."""
+    by: str
+    """`triggerhub`, or the trust of whoever wrote it."""
+    evidence: str
+    """Event, run or result in which it stands."""
+    since: datetime
+
+
+class GraphView(_Answer):
+    """A conversation: its subjects, and how they hang together."""
+
+    visibility: str
+    """Of the place where it began."""
+    taint: str
+    """The narrowest place it was told of: nothing it says goes to a wider one."""
+    subjects: tuple[SubjectView, ...]
+    links: tuple[LinkView, ...]
+
+
 class RunDetail(RunSummary):
     """One run whole."""
+
+    follow_up: str | None
+    """What it does to a session at work, where it is a follow-up: `steer`, `queue`, `interrupt`."""
+    joined_to: str | None
+    """The run in whose message or turn this follow-up was told."""
+    told: tuple[str, ...]
+    """Follow-ups that were told in this run's message or turn."""
+    graph: GraphView | None
 
     agent_id: str | None
     agent_version: int | None

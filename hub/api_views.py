@@ -22,6 +22,8 @@ from hub.api_models import (
     EventDetail,
     EventPage,
     EventSummary,
+    GraphView,
+    LinkView,
     ReplayView,
     ResultView,
     RuleList,
@@ -29,13 +31,14 @@ from hub.api_models import (
     RunDetail,
     RunPage,
     RunSummary,
+    SubjectView,
     VerdictView,
     WorkerList,
     WorkerView,
 )
 from schemas.event import Event
 from schemas.result import Receipt, Result
-from storage import queries, replays, runs, workers
+from storage import follow_ups, links, queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -130,7 +133,7 @@ def event(connection: Connection, given: str) -> EventDetail:
             )
             for one in queries.waiting_dispatches(connection, event_id)
         ),
-        runs=tuple(_run_detail(run, results.get(run["id"], ())) for run in run_rows),
+        runs=tuple(_run_detail(connection, run, results.get(run["id"], ())) for run in run_rows),
     )
 
 
@@ -156,7 +159,7 @@ def run(connection: Connection, given: str) -> RunDetail:
     row = queries.run_row(connection, run_id)
     if row is None:
         raise UnknownIdError("run", given, ())
-    return _run_detail(row, _results(connection, [run_id]).get(run_id, ()))
+    return _run_detail(connection, row, _results(connection, [run_id]).get(run_id, ()))
 
 
 def cancel(connection: Connection, given: str) -> CancelView:
@@ -299,10 +302,41 @@ def _run_fields(row: Row) -> dict[str, Any]:
     }
 
 
-def _run_detail(row: Row, results: Sequence[ResultView]) -> RunDetail:
+def _graph(connection: Connection, conversation: str) -> GraphView | None:
+    found = links.graph_of(connection, conversation)
+    if found is None:
+        return None
+    return GraphView(
+        visibility=found.visibility,
+        taint=found.taint,
+        subjects=tuple(
+            SubjectView(
+                **{name: one[name] for name in ("connection", "subject", "how", "reference")},
+                since=time_of(one["created_at"]),
+            )
+            for one in found.subjects
+        ),
+        links=tuple(
+            LinkView(
+                **{name: one[name] for name in _LINK},
+                since=time_of(one["created_at"]),
+            )
+            for one in found.links
+        ),
+    )
+
+
+_LINK: Final = ("connection", "subject", "reference", "how", "proven", "by", "evidence")
+
+
+def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView]) -> RunDetail:
     usage = orjson.loads(row["usage"]) if row["usage"] else None
     return RunDetail(
         **_run_fields(row),
+        follow_up=row["manner"],
+        joined_to=row["joined_to"] if row["status"] == RunStatus.JOINED else None,
+        told=tuple(follow_ups.ids_told_in(connection, row["id"])),
+        graph=_graph(connection, row["conversation"]),
         agent_id=row["agent_id"],
         agent_version=row["agent_version"],
         environment_id=row["environment_id"],

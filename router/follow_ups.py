@@ -139,7 +139,7 @@ def _before(event: Event, rule: CompiledRule) -> Decision | None:
 
 def _admitted(event: Event, rule: CompiledRule, standing: Standing) -> Decision | None:
     kind, trust = event.data.kind, trust_of(event.data.actor)
-    if trust not in rule.who and not (kind == BUILD and _build_of_ours(trust, standing)):
+    if trust not in rule.who and not (kind == BUILD and _build_of_ours(standing)):
         return Decision(
             Fate.NOTHING,
             VerdictOutcome.NOT_MATCHED,
@@ -161,13 +161,13 @@ def _admitted(event: Event, rule: CompiledRule, standing: Standing) -> Decision 
     return None if rule.rule.follow_up == "new" else told_too_narrow(event, rule, standing)
 
 
-def _build_of_ours(trust: str, standing: Standing) -> bool:
+def _build_of_ours(standing: Standing) -> bool:
     """A build of what we made ourselves is reported by a program, as all builds are: it needs no other proof.
 
     The branch of our own pull request is in the repository, so that only people with write access change it; and
     only they, or programs they installed, report builds of its commits.
     """
-    return trust in {"bot", "unknown"} and standing.how in {"posted", "branch"}
+    return standing.how in {"posted", "branch"}
 
 
 def _wanted(rule: CompiledRule) -> Decision:

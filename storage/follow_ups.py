@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, text, update
 
 from schemas.dispatch import Dispatch
 from storage.clock import read_clock
@@ -179,14 +179,26 @@ def _is_queued_lead(lead: str) -> Any:
 def told_in(connection: Connection, run_id: str) -> list[Dispatch]:
     """Every follow-up that was told in a run's message or turn, in order."""
     rows, dispatches = table(RunRow), table(DispatchRow)
-    steered = select(rows.c.id).where(and_(rows.c.joined_to == run_id, rows.c.status == _JOINED))
     query = (
         select(dispatches.c.body)
         .join(rows, rows.c.dispatch_id == dispatches.c.id)
-        .where(and_(rows.c.status == _JOINED, or_(rows.c.joined_to == run_id, rows.c.joined_to.in_(steered))))
+        .where(_told_in(run_id))
         .order_by(rows.c.created_at, rows.c.id)
     )
     return [Dispatch.model_validate_json(body) for body in connection.execute(query).scalars()]
+
+
+def ids_told_in(connection: Connection, run_id: str) -> list[str]:
+    """The same as ids of their runs."""
+    rows = table(RunRow)
+    query = select(rows.c.id).where(_told_in(run_id)).order_by(rows.c.created_at, rows.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def _told_in(run_id: str) -> ColumnElement[bool]:
+    rows = table(RunRow)
+    steered = select(rows.c.id).where(and_(rows.c.joined_to == run_id, rows.c.status == _JOINED))
+    return and_(rows.c.status == _JOINED, or_(rows.c.joined_to == run_id, rows.c.joined_to.in_(steered)))
 
 
 def kinds_told(connection: Connection, conversation: str, artefact: str) -> set[str]:

@@ -197,8 +197,11 @@ def learn_from_post(connection: Connection, result: Result, receipt: Receipt, *,
     found: dict[str, How] = {}
     if made:
         # The same subject may be told of through another connection, so it is known by its name and address too.
-        names = [references.of_key(made), references.of_url(receipt.url) if receipt.url else None]
-        found |= dict.fromkeys((name for name in names if name and "#" in name), "posted")
+        names = [
+            references.of_key(made) if "#" in made else None,
+            references.of_url(receipt.url) if receipt.url else None,
+        ]
+        found |= dict.fromkeys((name for name in names if name), "posted")
     arguments = result.arguments
     head, repository = arguments.get("head"), result.target.get("repository")
     if result.output == "open_pull_request" and isinstance(head, str) and isinstance(repository, str):
@@ -257,26 +260,37 @@ def taint_of(connection: Connection, conversation: str) -> str:
     return found or "private"
 
 
-def graph_of(
-    connection: Connection, conversation: str
-) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """The subjects of a conversation, and the links that were learnt from them, each in order."""
-    subjects, links = table(ConversationSubject), table(LinkRow)
-    return (
-        [
-            dict(row)
-            for row in connection.execute(
-                select(subjects)
-                .where(subjects.c.conversation == conversation)
-                .order_by(subjects.c.created_at, subjects.c.subject)
-            ).mappings()
-        ],
-        [
-            dict(row)
-            for row in connection.execute(
-                select(links)
-                .where(links.c.conversation == conversation)
-                .order_by(links.c.created_at, links.c.reference)
-            ).mappings()
-        ],
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A conversation as people see it."""
+
+    visibility: str
+    taint: str
+    subjects: list[dict[str, Any]]
+    links: list[dict[str, Any]]
+
+
+def graph_of(connection: Connection, conversation: str) -> Graph | None:
+    """The subjects of a conversation and the links learnt from them, each in order. None: no such conversation."""
+    rows, subjects, links = table(ConversationRow), table(ConversationSubject), table(LinkRow)
+    own = connection.execute(
+        select(rows.c.visibility, rows.c.taint).where(rows.c.key == conversation)
+    ).one_or_none()
+    if own is None:
+        return None
+    belonging = (
+        select(subjects)
+        .where(subjects.c.conversation == conversation)
+        .order_by(subjects.c.created_at, subjects.c.connection, subjects.c.subject)
+    )
+    named = (
+        select(links)
+        .where(links.c.conversation == conversation)
+        .order_by(links.c.created_at, links.c.reference)
+    )
+    return Graph(
+        visibility=own.visibility,
+        taint=own.taint,
+        subjects=[dict(row) for row in connection.execute(belonging).mappings()],
+        links=[dict(row) for row in connection.execute(named).mappings()],
     )

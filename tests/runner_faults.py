@@ -13,9 +13,12 @@ from sqlalchemy import Connection
 
 from runner.catalogue import Catalogue
 from runner.errors import BusyError, UncertainError
+from runner.execution import RunExecution
+from runner.reader import Inbox
 from runner.service import Service
 from runner.world import World
 from storage.database import Database, StorageUnavailableError
+from storage.runs import Claim
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -138,3 +141,24 @@ def _storage_trouble(trouble: Trouble) -> Exception:
 
 def _service_trouble(trouble: Trouble) -> Exception:
     return UncertainError(trouble.value) if trouble is Trouble.DONE_UNKNOWN else BusyError(trouble.value)
+
+
+class Mortal:
+    """An execution whose fuse knows which task to kill."""
+
+    def __init__(self, execution: RunExecution, fuse: Fuse) -> None:
+        self._execution = execution
+        self._fuse = fuse
+
+    @property
+    def inbox(self) -> Inbox:
+        return self._execution.inbox
+
+    @property
+    def claim(self) -> Claim:
+        return self._execution.claim
+
+    async def run(self) -> None:
+        """Drive it in this task."""
+        self._fuse.task = asyncio.current_task()
+        await self._execution.run()

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 from sqlalchemy import Connection, and_, select, update
@@ -25,6 +25,7 @@ from connectors.outbox import Outbound, Outbox
 from runner.catalogue import Catalogue, Definitions
 from runner.execution import RunExecution
 from runner.permits import Permits
+from runner.reader import Inbox
 from runner.service import Service, make_client
 from runner.store_service import StoreService
 from runner.stores import Secrets, Stored, Stores
@@ -38,7 +39,7 @@ from schemas.dispatch import Dispatch, Grant, Limits, Repository
 from schemas.event import Actor, Event, EventData, Subject
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import conversations, outbox, runs
+from storage import conversations, follow_ups, outbox, runs
 from storage.bell import Bell
 from storage.database import Database, open_database
 from storage.results import settled_results
@@ -75,6 +76,18 @@ QUICK: Final = Timing(
     token_least=0.1,
 )
 """The same rules with shorter waits."""
+
+
+class Driven(Protocol):
+    """What is used of an execution here."""
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    @property
+    def claim(self) -> Claim: ...
+
+    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -256,11 +269,12 @@ class Bench:
         ended = {"status": "failed", "lease_owner": None, "lease_until": None, "ended_at": 0.0}
         await self.write(update(rows).where(rows.c.id == run_id).values(**ended))
 
-    async def follow(self, executions: Mapping[str, RunExecution]) -> None:
+    async def follow(self, executions: Mapping[str, Driven]) -> None:
         """Drive executions without a worker around them, until each returns or is killed.
 
-        They are told of their settled results as the worker would tell them.
+        They are told of their settled results and of follow-ups as the worker would tell them.
         """
+        owners = {one.claim.owner for one in executions.values()}
         told: dict[str, int] = {}
         async with asyncio.TaskGroup() as tasks:
             running = {
@@ -271,6 +285,10 @@ class Bench:
                     if told.get(run_id) != len(settled):
                         told[run_id] = len(settled)
                         executions[run_id].inbox.put_nowait(("results", settled))
+                for owner in owners:
+                    for run_id, manner in (await self.database.read(follow_ups.waiting_for, owner)).items():
+                        if run_id in executions:
+                            executions[run_id].inbox.put_nowait(("follow_up", manner))
                 await asyncio.sleep(0.02)
 
     async def finish(self, run_ids: Sequence[str], *, world: World | None = None, rounds: int = 8) -> None:

@@ -22,7 +22,7 @@ from hub.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from hub.api_models import CancelView, ResultView, RunDetail, RunSummary
+    from hub.api_models import CancelView, GraphView, LinkView, ResultView, RunDetail, RunSummary
     from hub.records import Records
 
 app = typer.Typer(name="runs", help="What the rules started.", no_args_is_help=True)
@@ -98,6 +98,9 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "team": found.team,
         "agent": f"{found.agent} (version {found.agent_version})" if found.agent_version else found.agent,
         "event": found.event_id,
+        "follow-up": found.follow_up,
+        "told with": found.joined_to,
+        "also told": ", ".join(found.told) or None,
         "conversation": found.conversation,
         "session": found.session_id,
         "outcome": judged(found.evaluation) if found.evaluation else None,
@@ -118,6 +121,9 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         say(told(result))
         if result.shown is not None:
             say(staged(result.shown))
+    if found.graph is not None:
+        for line in drawn(found.graph):
+            say(line)
     if found.final_text:
         say("\nthe agent's last message:\n" + found.final_text)
 
@@ -137,6 +143,24 @@ def cancel_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         say(f"{asked.id} was waiting and is cancelled")
     else:
         say(f"{asked.id} was {asked.status_before}; its runner interrupts the session and cancels it")
+
+
+def drawn(graph: GraphView) -> list[str]:
+    """A conversation's graph: each subject, how it came to belong, and what is named there."""
+    lines = ["", f"conversation ({graph.visibility}; told of {graph.taint} at the narrowest)"]
+    at: dict[tuple[str, str], list[LinkView]] = {}
+    for link in graph.links:
+        at.setdefault((link.connection, link.subject), []).append(link)
+    for one in graph.subjects:
+        by = f" by {one.reference}" if one.reference else ""
+        lines.append(f"  {one.connection} {one.subject}  ({one.how}{by})")
+        for link in at.pop((one.connection, one.subject), []):
+            standing = "" if link.proven else ", claimed: routes nothing"
+            lines.append(f"    -> {link.reference}  ({link.how} by {link.by}{standing})")
+    for (connection, subject), links in at.items():
+        lines.append(f"  {connection} {subject}  (named something)")
+        lines += [f"    -> {link.reference}  ({link.how} by {link.by})" for link in links]
+    return lines
 
 
 def cost(run: RunSummary) -> str:

@@ -46,7 +46,7 @@ def comment(task: Task, *, url: str | None, branch: str | None) -> str:
     else:
         done = "I looked into this and changed nothing in a repository."
     return (
-        f"### {first_line(task.about)}\n\n{quote(task.words)}\n\n{done}\n\n"
+        f"### {first_line(task.about)}\n\n{quote(task.words, lines=max(4, 2 * task.heard))}\n\n{done}\n\n"
         "- cause found and covered by a test\n- nothing else was touched\n\n"
         f"```python\ndef test_{task.slug.replace('-', '_')}() -> None:\n    assert repaired()\n```"
     )
@@ -64,7 +64,11 @@ def report(
     parts = [f"## {first_line(task.about)}"]
     if earlier is not None:
         parts.append(f"Earlier in this session I worked on “{first_line(earlier)}”. You now write:")
-    parts.append(quote(task.words))
+    if task.before:
+        parts.append(f"I take over here, and read what happened before ({task.before} events).")
+    if task.heard > 1:
+        parts.append(f"{task.heard} things came together:")
+    parts.append(quote(task.words, lines=max(4, 2 * task.heard)))
     parts.append("**Done**\n\n" + "\n".join(f"{n}. {item}" for n, item in enumerate(done, 1)))
     if failed:
         parts.append("**Could not do**\n\n" + "\n".join(f"- {item}" for item in failed))

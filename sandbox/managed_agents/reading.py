@@ -58,6 +58,10 @@ class Task:
     """The event data whole."""
     branch: str | None = None
     """Named by the instructions."""
+    heard: int = 1
+    """Events in the message: several comments may come together."""
+    before: int = 0
+    """Events that happened before this session came, where it takes over."""
 
     @property
     def about(self) -> str:
@@ -86,6 +90,8 @@ def read_task(events: list[dict[str, Any]]) -> Task:
     instructions: list[str] = []
     data: dict[str, Any] = {}
     loose: list[str] = []
+    texts: list[str] = []
+    before = 0
     for event in events:
         if event["type"] == "user.define_outcome":
             instructions.append(str(event["description"]))
@@ -96,15 +102,18 @@ def read_task(events: list[dict[str, Any]]) -> Task:
                 found = _mapping(block["source"]["data"])
                 if found is None:
                     loose.append(str(block["source"]["data"]))
+                elif "happened" in found:
+                    before = len(_list(found["happened"]))
                 else:
                     data.update(found)
+                    texts.append(_text(found.get("text")))
     said = "\n\n".join(instructions).strip()
     subject = _dict(data.get("subject"))
     actor = _dict(data.get("actor"))
     named = BRANCH.search(said)
     return Task(
         instructions=said,
-        text=_text(data.get("text")) or "\n\n".join(loose),
+        text="\n\n".join(text for text in texts if text) or "\n\n".join(loose),
         actor=_text(actor.get("login")) or _text(actor.get("name")) or _text(actor.get("id")),
         subject=Subject(
             kind=_text(subject.get("kind")) or "task",
@@ -116,6 +125,8 @@ def read_task(events: list[dict[str, Any]]) -> Task:
         labels=tuple(label for label in _list(data.get("labels")) if isinstance(label, str)),
         data=data,
         branch=named.group(1) if named else None,
+        heard=max(1, len(texts)),
+        before=before,
     )
 
 

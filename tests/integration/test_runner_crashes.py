@@ -7,7 +7,6 @@ request, one comment, one agent.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from runner_faults import Fuse, Trouble, fused
+from runner_faults import Fuse, Mortal, Trouble, fused
 from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, limits, unwatched
 
 from runner.execution import RunExecution
@@ -58,26 +57,10 @@ async def attempt(runner: Bench, fuses: Mapping[str, Fuse]) -> None:
     executions = {}
     for claim in await runner.claim():
         fuse = fuses[claim.run_id]
-        executions[claim.run_id] = _Mortal(
+        executions[claim.run_id] = Mortal(
             RunExecution(fused(runner.world, fuse), claim, watch=unwatched), fuse
         )
-    await runner.follow(executions)  # type: ignore[arg-type]  # what `follow` uses of an execution is there
-
-
-class _Mortal:
-    """An execution whose fuse knows which task to kill."""
-
-    def __init__(self, execution: RunExecution, fuse: Fuse) -> None:
-        self._execution = execution
-        self._fuse = fuse
-
-    @property
-    def inbox(self) -> object:
-        return self._execution.inbox
-
-    async def run(self) -> None:
-        self._fuse.task = asyncio.current_task()
-        await self._execution.run()
+    await runner.follow(executions)
 
 
 async def assert_once(runner: Bench, run_ids: Sequence[str], labels: Mapping[str, str]) -> None:

@@ -76,13 +76,13 @@ def test_another_build_is_recorded(conclusion: str) -> None:
     assert (found.fate, found.seen) == (Fate.NOTHING, conclusion)
 
 
-@pytest.mark.parametrize("trust", ["bot", "unknown"])
+@pytest.mark.parametrize("trust", ["bot", "unknown", "collaborator"])
 def test_a_build_of_our_own_pull_request_needs_no_other_proof(trust: str) -> None:
     one = build("failure", trust=trust, is_bot=trust == "bot")
-    assert decided(one, Standing(how="posted")).fate is Fate.TOLD
-    assert decided(one, Standing(how="branch")).fate is Fate.TOLD
-    assert decided(one, Standing(how="key")).clause == "who"
-    assert decided(one, Standing(how="origin")).clause == "who"
+    assert decided(one, Standing(how="posted"), who="member").fate is Fate.TOLD
+    assert decided(one, Standing(how="branch"), who="member").fate is Fate.TOLD
+    assert decided(one, Standing(how="key"), who="member").clause == "who"
+    assert decided(one, Standing(how="origin"), who="member").clause == "who"
 
 
 def test_builds_alone_do_not_go_on_for_ever() -> None:
