@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, grant
+from runner_world import REPOSITORY, Bench, bench, dispatch_of, grant
 
 from runner.answers import MAX_REFUSED
 from schemas.policy.gate import Facts, Gate
@@ -96,6 +96,48 @@ async def test_an_agent_that_learns_nothing_is_not_judged_for_ever(runner: Bench
     answers = texts(runner.sent(row["session_id"], "user.custom_tool_result"))
     assert len(answers) == times
     assert "not looked at again" in answers[-1]
+
+
+async def test_what_the_poster_refuses_goes_back_too_and_uses_nothing_up(runner: Bench) -> None:
+    """Only the vendor's data tell that a path is protected; one pull request is allowed, and it is made."""
+    opening = grant(
+        "open_pull_request",
+        connection="acme-github",
+        target={"repository": REPOSITORY},
+        max=1,
+        code=("files", "patch"),
+    )
+    scenario = "scenario=patch path=.github/workflows/ci.yml"
+    row = await runner.run(dispatch_of(scenario=scenario, grants=(opening,)))
+    assert row["status"] == "succeeded", row["error"]
+    results = await runner.results(row["id"])
+    assert [(one["status"], one["clause"]) for one in results] == [
+        ("refused", "paths"),
+        ("posted", None),
+        ("posted", None),  # the report
+    ]
+    refused, done = texts(runner.sent(row["session_id"], "user.custom_tool_result"))
+    assert "protected" in refused
+    (number,) = runner.pulls()
+    assert f"/pull/{number}" in done
+    repo = runner.outside.github.repos[REPOSITORY]
+    (branch,) = set(repo.branches) - {"main"}
+    assert set(repo.files(repo.branches[branch])) - set(repo.files(repo.branches["main"])) == {
+        "docs/found.md"
+    }
+    assert not any(call.path.endswith("/git/blobs") for call in runner.outside.log.calls("github"))
+
+
+async def test_an_answer_that_is_lost_is_given_again_from_what_was_stored(runner: Bench) -> None:
+    """The refusal is a row before the agent hears of it: whoever comes after a crash gives the same answer."""
+    runner.outside.faults.ask(
+        "status", service="anthropic", method="POST", path="*/events", status=503, skip=1
+    )
+    row = await runner.run(dispatch_of(scenario="scenario=tempted", grants=(grant(),)))
+    assert row["status"] == "succeeded", row["error"]
+    results = await runner.results(row["id"])
+    assert [one["clause"] for one in results] == ["links", None]
+    assert len(runner.sent(row["session_id"], "user.custom_tool_result")) == 2
 
 
 async def test_a_staged_output_is_shown_and_not_posted(runner: Bench) -> None:

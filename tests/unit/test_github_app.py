@@ -184,8 +184,11 @@ async def test_a_session_gets_a_new_token_for_one_repositorys_contents(
     narrowing = {"repositories": ["checkout"], "permissions": {"contents": "write"}}
     assert [call.json() for call in github.seen("POST", TOKENS)] == [narrowing] * 2
     assert first.token not in repr(first)
+    await poster.repository("acme/checkout", write=False)
+    reading = {**narrowing, "permissions": {"contents": "read"}}
+    assert github.seen("POST", TOKENS)[-1].json() == reading
     await poster.create(comment())
-    assert minter.made == 3
+    assert minter.made == 4
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
 from loopback import Answer, Call, Loopback, loopback
 from slack_posts import AUTH, LONG, ORIGIN_TS, TOKEN, failure, kept, page, post, posted, settings
 
-from connectors.base import Post, Poster, PostRefusedError, PostUncertainError, Request
+from connectors.base import Post, Poster, PostPolicyError, PostRefusedError, PostUncertainError, Request
 from connectors.slack.connector import CONNECTOR
 from connectors.slack.parts import MOST
 from connectors.slack.search import LOOK_BACK, PAGES
+from schemas.policy.shapes import OutputPolicy
 
 
 @pytest.fixture
@@ -67,6 +69,28 @@ async def test_a_message_in_a_channel_opens_a_conversation(slack: Loopback, post
     assert "thread_ts" not in body
     assert receipt.subject == "T1/C7/1767323050.000900"
     assert receipt.url == "https://acme-dev.slack.com/archives/C7/p1767323050000900"
+
+
+async def test_one_of_several_channels(slack: Loopback, poster: Poster) -> None:
+    slack.on("POST", "/api/chat.postMessage", *posted("1767323050.000900"))
+    target = {"channels": ["C7", "C8"]}
+    await poster.create(post("post_message", {"text": "hello", "channel": "C8"}, target=target))
+    assert slack.seen("POST", "/api/chat.postMessage")[0].json()["channel"] == "C8"
+    for arguments in ({"text": "hello"}, {"text": "hello", "channel": "C9"}):
+        with pytest.raises(PostPolicyError, match="must be one of C7, C8"):
+            await poster.create(post("post_message", arguments, target=target))
+    with pytest.raises(PostPolicyError, match="must be one of C7"):
+        await poster.create(post("post_message", {"text": "x", "channel": "C8"}, target={"channel": "C7"}))
+
+
+async def test_only_named_ids_are_notified(slack: Loopback, poster: Poster) -> None:
+    slack.on("POST", "/api/chat.postMessage", *posted("1767323050.000900"))
+    text = "@U012AB3CD <@U012AB3CD> @U012AB3CDE <@U999> <!channel> <!subteam^S1> @here a@U012AB3CD"
+    made = post("comment", {"text": text})
+    await poster.create(replace(made, policy=OutputPolicy(mentions=("U012AB3CD", "here"))))
+    assert slack.seen("POST", "/api/chat.postMessage")[0].json()["text"] == (
+        "<@U012AB3CD> <@U012AB3CD> @U012AB3CDE &lt;@U999&gt; &lt;!channel&gt; &lt;!subteam^S1&gt; @here a@U012AB3CD"
+    )
 
 
 async def test_a_fixed_thread(slack: Loopback, poster: Poster) -> None:
