@@ -26,6 +26,9 @@ Inbox = asyncio.Queue[tuple[str, Any]]
 """("event", event), ("history", History), ("gone", RefusedError), ("broken", Exception) from here;
 ("results", [Settled, …]) and ("stop", None) from the worker."""
 
+MAX_AHEAD: Final = 1000
+"""Events in the inbox that the run has not looked at. Beyond that the stream is read no further."""
+AHEAD_SECONDS: Final = 0.05
 _BROKEN_OFF: Final = (ServiceError, anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
 
 
@@ -78,6 +81,7 @@ class Reader:
                     self._whole = True  # whatever comes after this stream comes after a gap
                     self.open.set()
                     async for event in stream:
+                        await self._not_too_far_ahead()
                         self._inbox.put_nowait(("event", event))
                         delay = self._timing.first_delay
                 # A clean end without a terminal event is a gap like any other.
@@ -94,3 +98,9 @@ class Reader:
             spread = random.uniform(0.75, 1.25)  # noqa: S311 - spreading load, not a secret
             await asyncio.sleep(max(delay * spread, min(wait or 0.0, self._timing.longest_wait)))
             delay = min(self._timing.max_delay, delay * 2)
+
+    async def _not_too_far_ahead(self) -> None:
+        """Wait until the run has room for one more. The service's connection fills up meanwhile, and then the service
+        waits too."""
+        while self._inbox.qsize() >= MAX_AHEAD:  # noqa: ASYNC110 - a queue rings no bell when something is taken
+            await asyncio.sleep(AHEAD_SECONDS)
