@@ -95,14 +95,16 @@ class Intake:
         try:
             fresh = await self._database.write(store_waiting)
         except StorageUnavailableError as error:
-            if not group:  # it did not even begin, so nobody who waits can be helped
-                self._queued = False
-                group = self._waiting.take(len(self._waiting), size=self._waiting.size)
-            _fail(group, error)
+            _fail(group or self._nobody_began(), error)
         except Exception as error:  # noqa: BLE001 - every waiter hears of it; none may hang
-            await self._commit_one_by_one(group, error)
+            await self._commit_one_by_one(group or self._nobody_began(), error)
         else:
             _tell(group, fresh)
+
+    def _nobody_began(self) -> list[_Waiter]:
+        """The transaction failed before it took its group: nobody who waits can be helped by waiting on."""
+        self._queued = False
+        return self._waiting.take(len(self._waiting), size=self._waiting.size)
 
     async def _commit_one_by_one(self, group: Sequence[_Waiter], error: Exception) -> None:
         """Something about one delivery: it must not take the others of its group with it."""
