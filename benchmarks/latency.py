@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import sqlite3
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -57,6 +61,32 @@ async def _created(sandbox: str, wanted: set[str]) -> dict[str, float]:
     return found
 
 
+def _stored(file: Path) -> dict[str, tuple[float, float, float]]:
+    """When each event's transactions began: the door's, the router's, the runner's. By event id."""
+    query = """
+        SELECT event.id, event.received_at, event.routed_at, run.created_at
+        FROM event JOIN run ON run.event_id = event.id
+    """
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        return {event: (door, router, runner) for event, door, router, runner in connection.execute(query)}
+
+
+def _way(
+    sent: dict[str, float], stored: dict[str, tuple[float, float, float]], created: dict[str, float]
+) -> str:
+    """The median of each stretch of the way, in milliseconds."""
+    times = [
+        (at, *stored[event], created[event])
+        for event, at in sent.items()
+        if {event} <= stored.keys() & created.keys()
+    ]
+    names = ("sent → stored", "→ routed", "→ run claimed", "→ create out")
+    stretches = zip(*([b - a for a, b in itertools.pairwise(one)] for one in times), strict=True)
+    return ", ".join(
+        f"{name} {statistics.median(one) * 1000:.1f}" for name, one in zip(names, stretches, strict=True)
+    )
+
+
 def measure() -> list[Figure]:
     """One run of SECONDS at PER_SECOND."""
     with (
@@ -67,6 +97,7 @@ def measure() -> list[Figure]:
         before = both.cpu_seconds()
         sent = asyncio.run(_offer(both.hub, 1000, PER_SECOND * SECONDS))
         created = asyncio.run(_created(both.sandbox, set(sent)))
+        stored = _stored(Path(folder) / "hub.db")
         spent = {name: after - before[name] for name, after in both.cpu_seconds().items()}
     delays = sorted((created[event] - at) * 1000 for event, at in sent.items() if event in created)
     lost = len(sent) - len(delays)
@@ -77,6 +108,7 @@ def measure() -> list[Figure]:
         Figure(
             "  the same, p99", f"{p99:.0f} ms, {lost} missing", f"<= {MAX_P99_MS} ms", met=p99 <= MAX_P99_MS
         ),
+        Figure("  median of each stretch, ms", _way(sent, stored, created), "", met=True),
         Figure(
             "  processor time for each webhook and its whole session",
             ", ".join(f"{name} {seconds / len(sent) * 1000:.1f} ms" for name, seconds in spent.items()),

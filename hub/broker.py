@@ -163,6 +163,8 @@ class Broker:
     async def stop_consuming(self) -> None:
         """Take no further records; handlers in progress finish. Publishing still works."""
         self._stopping.set()
+        for lane, _ in self._lanes.values():
+            await lane.commit()
         await self._close_lanes()
         await asyncio.gather(*(subscriber.stop() for subscriber in self._kafka.subscribers))
 
@@ -290,7 +292,8 @@ class Broker:
                         await message.nack()
                     return
         self._judge(topic, len(dead))
-        await message.ack()
+        if topic.name not in self._lanes or self._lanes[topic.name][0].is_commit_due():
+            await message.ack()
 
     async def _pause(self, seconds: float) -> bool:
         """Wait, but not longer than the process wants to live. True when it stops."""

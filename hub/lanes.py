@@ -7,6 +7,7 @@ opens them for one fetch when this process has published something, or at a slow
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ EMBEDDED_FETCH_WAIT_MS: Final = 1
 """The embedded broker finds nothing at all when it is asked with no wait."""
 BEAT_SECONDS: Final = 0.25
 """Between two looks without a nod: for records that other programs published."""
+COMMIT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.002
 MAX_LOOK_SECONDS: Final = 0.02
 GIVE_UP_SECONDS: Final = 2.0
@@ -53,11 +55,37 @@ class Lane:
         self._bell = Bell()
         self._wanted: dict[tuple[str, int], int] = {}
         """By topic and partition: the position beyond the last record that this process published."""
+        self._consumer: AIOKafkaConsumer | None = None
+        self._committed_at = 0.0
+        self._uncommitted = False
+        self._handling = False
+
+    def is_commit_due(self) -> bool:
+        """Whether the batch that has just become durable is committed at once, or together with later ones.
+
+        The embedded broker forgets offsets with its records, and a commit holds up the next batch: once a second, and
+        when nothing comes, is enough.
+        """
+        now = asyncio.get_running_loop().time()
+        self._handling = False
+        self._uncommitted = now - self._committed_at < COMMIT_SECONDS
+        if not self._uncommitted:
+            self._committed_at = now
+        return not self._uncommitted
+
+    async def commit(self) -> None:
+        """Commit what was put off, unless a batch is being handled: its records are not durable yet."""
+        if self._uncommitted and not self._handling and self._consumer is not None:
+            self._uncommitted = False
+            with contextlib.suppress(KafkaError):
+                await self._consumer.commit()
 
     def nod(self, topic: str, partition: int, offset: int) -> None:
         """The broker has confirmed a record at this place: fetch now."""
         place = (topic, partition)
         self._wanted[place] = max(self._wanted.get(place, 0), offset + 1)
+        if self._consumer is not None:
+            self._consumer.resume(*self._consumer.paused())
         self._bell.ring()
 
     def begin_again(self) -> None:
@@ -67,6 +95,7 @@ class Lane:
 
     async def run(self, consumer: AIOKafkaConsumer) -> None:
         """Open and close the partitions until cancelled, or until the consumer is stopped."""
+        self._consumer = consumer
         while True:
             try:
                 async with asyncio.timeout(GIVE_UP_SECONDS):
@@ -79,10 +108,12 @@ class Lane:
             except KafkaError:
                 await asyncio.sleep(BEAT_SECONDS)
                 continue
-            await self._bell.wait(BEAT_SECONDS)
+            if not await self._bell.wait(BEAT_SECONDS):
+                await self.commit()
 
     async def rest(self, consumer: AIOKafkaConsumer) -> None:
         """Records were taken: pause at once if nothing else is known of, before the consumer asks for more."""
+        self._handling = True
         partitions = list(consumer.assignment())
         if all([await self._is_empty(consumer, one) for one in partitions]):
             consumer.pause(*partitions)
