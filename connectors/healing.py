@@ -178,10 +178,7 @@ class _Sweep:
             if memory.scopes is not None and not memory.scopes and not self._healer.exact:
                 # No webhook ever came: what the vendor would send is not known. The cursors wait.
                 return None, interval
-            identity = await self._healing.identity(self._outbound)
-            ended = [
-                await self._stream(stream, memory, identity) for stream in await self._healer.streams(memory)
-            ]
+            ended = [await self._stream(stream, memory) for stream in await self._healer.streams(memory)]
         except PostRetryError as error:
             wait = error.retry_after if error.retry_after is not None else self._pace.retry
             return str(error), min(max(wait, 1.0), MAX_DELAY_SECONDS)
@@ -227,7 +224,7 @@ class _Sweep:
         self._memory = Memory(name, account, recent, scoped, delivered)
         return self._memory
 
-    async def _stream(self, stream: str, memory: Memory, identity: Identity) -> bool:
+    async def _stream(self, stream: str, memory: Memory) -> bool:
         """Read one stream to its end, or as far as one sweep may. False: there is more."""
         cursor = await self._database.write(healing.cursor, self._held, stream)
         if cursor.off:
@@ -249,7 +246,7 @@ class _Sweep:
                     healing.switch_off, self._held, stream, reason=str(error), seconds=OFF_SECONDS
                 )
                 return True
-            await self._keep(stream, harvest, memory, identity, upto=upto)
+            await self._keep(stream, harvest, memory, upto=upto)
             page = harvest.page
             if page is None:
                 return True
@@ -268,11 +265,10 @@ class _Sweep:
                 msg = f"reading {stream} took longer than {self._pace.lease / 2:.0f} s"
                 raise PostRetryError(msg) from None
 
-    async def _keep(
-        self, stream: str, harvest: Harvest, memory: Memory, identity: Identity, *, upto: float
-    ) -> None:
-        connector = self._outbound.connector
-        inbound = Inbound(self._held.connection, connector, (), identity)
+    async def _keep(self, stream: str, harvest: Harvest, memory: Memory, *, upto: float) -> None:
+        # Where nothing is rebuilt, who we are need not be known: not every token may ask.
+        us = await self._healing.identity(self._outbound) if harvest.requests else Identity()
+        inbound = Inbound(self._held.connection, self._outbound.connector, (), us)
         prepared = [
             one
             for request in harvest.requests
