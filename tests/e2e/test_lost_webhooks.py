@@ -168,7 +168,7 @@ def configuration(sandbox: Sandbox, **connections: Any) -> dict[str, Any]:
                 "prompt": "[sandbox: scenario=happy] Look into this.",
                 "report": "none",
                 "conversation": "event",
-                "follow_up": "new",
+                "follow_up": "ignore",
             }
             for source, kind in STARTED_BY.items()
         ],
