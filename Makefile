@@ -10,7 +10,7 @@ KILLS ?= 60
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench crash up clean
+.PHONY: help install demo test audit lint format bench crash up clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ demo: $(STAMP) ## Run the main job: five scenarios against the sandbox, no accou
 
 test: $(STAMP) ## Run all tests; says what it skipped
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+audit: $(STAMP) ## Compare the pinned packages with published advisories, where a source of them answers
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit==2.10.1'; } || echo "audit: pip-audit could not be installed"
+	@$(BIN)/python tests/audit.py $(VENV)/audit/bin/pip-audit
 
 lint: $(STAMP) ## Check formatting, lint and types, of source and tests
 	@$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from schemas.event import Actor, Event, EventData, Kind, Subject, Visibility
 from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
 from schemas.policy.shapes import OutputPolicy, Refusal
+from schemas.redaction import without_secrets
 from schemas.result import Origin, Receipt
 
 if TYPE_CHECKING:
@@ -202,7 +203,11 @@ class Post:
 
 
 class PostError(ConnectorError):
-    """Base of what a poster may raise. The text is shown to the agent and stored: no secrets in it."""
+    """Base of what a poster may raise. The text is shown to the agent and stored: no secrets in it, whatever the vendor
+    answered."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class PostRefusedError(PostError):

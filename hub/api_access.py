@@ -1,12 +1,13 @@
-"""Who may use the JSON API: holders of the token, or where none is set, programs on this machine."""
+"""Who may use the JSON API and see the pages: holders of the token, or where none is set, programs on this machine."""
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
+
+from connectors.signatures import same_as_one
 
 REMEDY: Final = (
     "set TRIGGERHUB_API_TOKEN at the hub and send it as 'Authorization: Bearer …'; "
@@ -27,7 +28,7 @@ class Access:
         if self._token is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             offered = given.strip().encode("utf-8", "surrogateescape")
-            if scheme.lower() == "bearer" and hmac.compare_digest(offered, self._token):
+            if scheme.lower() == "bearer" and same_as_one(offered, [self._token]):
                 return None
             return (
                 "the bearer token is missing or wrong; send TRIGGERHUB_API_TOKEN as 'Authorization: Bearer …'"

@@ -18,7 +18,7 @@ from typing import Any, Final, Generic, TypeVar
 import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage, TopicPartition
 from faststream.kafka.annotations import KafkaMessage as IncomingMessage
@@ -353,12 +353,15 @@ class Broker:
         """Keep dead letters in the database and on the dead-letter topic. Raises when either fails: not committed."""
         for letter in letters:
             await self._database.write(bury, letter)
-            await self._kafka.publish(
-                letter.value,
-                topic=topic.dead_letter,
-                key=letter.key,
-                headers={"triggerhub-reason": letter.reason[:500], "triggerhub-origin": letter.id},
-            )
+            headers = {"triggerhub-reason": letter.reason[:500], "triggerhub-origin": letter.id}
+            try:
+                await self._kafka.publish(
+                    letter.value, topic=topic.dead_letter, key=letter.key, headers=headers
+                )
+            except MessageSizeTooLargeError:
+                # It would be tried for ever, and hold up its partition. The database has the bytes.
+                headers["triggerhub-left-out"] = f"{len(letter.value)} bytes"
+                await self._kafka.publish(b"", topic=topic.dead_letter, key=letter.key, headers=headers)
             log.error("dead letter", topic=topic.name, position=letter.id, reason=letter.reason)
 
 

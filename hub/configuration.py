@@ -20,6 +20,7 @@ from hub.secrets import SecretError, references, resolve
 from router.engine import RuleSet
 from router.loading import load
 from schemas.config import Config
+from schemas.redaction import keep_secret
 
 VendorCheck = Callable[[str, Any], list[str]]
 
@@ -78,6 +79,7 @@ def live_connections(
                 values[reference] = resolve(reference, environment=environment, where=f"connection {name}")
             except SecretError as error:
                 missing.append(str(error))
+        keep_secret(values.values())
         if missing:
             continue
         found[name] = LiveConnection(

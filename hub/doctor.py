@@ -26,11 +26,13 @@ from hub.clocks import Clocks
 from hub.configuration import LiveConnection, Loaded, live_connections, outbound_of
 from hub.embedded_broker import BrokerMissingError, broker_binary
 from hub.explaining import broker_reason, database_reason, is_database_error, shown_database
+from hub.gating import own_secrets
 from hub.habits import remarks
 from hub.secrets import SecretError
 from hub.settings import Settings
 from hub.vault_secrets import missing_secrets
 from runner.service import make_client
+from schemas.redaction import keep_secret
 from storage import migrate
 from storage.clock import read_clock
 from storage.database import Database, open_database
@@ -51,6 +53,7 @@ class Finding:
 
 async def examine(settings: Settings, loaded: Loaded | None, *, offline: bool) -> AsyncIterator[Finding]:
     """All beyond settings and configuration, in order. `offline` asks neither vendors nor Anthropic."""
+    keep_secret(own_secrets(settings))
     live: dict[str, LiveConnection] = {}
     if loaded is not None:
         live, findings = secrets_of(loaded)

@@ -24,6 +24,7 @@ from connectors.healing import Pace
 from connectors.ingress import Inbound, Ingress
 from connectors.intake import Intake
 from connectors.outbox import Outbound, Outbox
+from hub.api_access import Access
 from hub.broker import Broker
 from hub.clocks import Clocks
 from hub.configuration import (
@@ -231,6 +232,7 @@ async def _assemble(
     )
     holder.append(publisher)
     further = own_secrets(settings)
+    keep_secret(further)
     http = await stack.enter_async_context(clocks.client())
     parts = Parts(
         settings=settings,
@@ -352,7 +354,13 @@ async def _start(
     watch: Callable[[Parts], Awaitable[None]] | None,
     makers: Makers,
 ) -> list[asyncio.Task[Any]]:
-    pages = Pages(progress=parts.progress, metrics=parts.metrics, ingress=parts.ingress)
+    token = parts.settings.api_token
+    pages = Pages(
+        progress=parts.progress,
+        metrics=parts.metrics,
+        ingress=parts.ingress,
+        access=Access(token.get_secret_value() if token is not None else None),
+    )
     if "web" in parts.roles:
         from hub import api, asyncapi  # noqa: PLC0415 - only the web role pays for FastAPI's import
 

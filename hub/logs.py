@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
-BLOT: Final = "[secret]"
-MIN_SECRET: Final = 6
-_secrets: set[str] = set()
+from schemas.redaction import keep_secret, without_secrets
 
-
-def keep_secret(values: Iterable[str]) -> None:
-    """From now on these values never appear in a log line, wherever they come from."""
-    _secrets.update(value for value in values if len(value) >= MIN_SECRET)
+__all__ = ["keep_secret", "set_up_logs"]
 
 
 def set_up_logs(level: str, *, style: str = "auto") -> None:
@@ -69,14 +64,16 @@ def set_up_logs(level: str, *, style: str = "auto") -> None:
 
 
 def _blot(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if _secrets:
-        for key, value in event.items():
-            if isinstance(value, str) and any(secret in value for secret in _secrets):
-                event[key] = _blotted(value)
+    for key, value in event.items():
+        event[key] = _clean(value)
     return event
 
 
-def _blotted(text: str) -> str:
-    for secret in _secrets:
-        text = text.replace(secret, BLOT)
-    return text
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _clean(one) for key, one in value.items()}
+    return value if value is None or isinstance(value, bool | int | float) else without_secrets(str(value))

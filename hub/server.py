@@ -5,9 +5,10 @@ A thin ASGI dispatcher: webhooks go to the ingress without passing a framework.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -16,11 +17,16 @@ import orjson
 import uvicorn
 
 from connectors.ingress import Ingress, Receive, Scope, Send
+from hub.api_access import Access
 from hub.metrics import Metrics
 from hub.progress import Progress
 
 JSON: Final = b"application/json"
 BACKLOG: Final = 2048
+MAX_API_BODY: Final = 65_536
+BODY_SECONDS: Final = 10.0
+CLOSED_PAGES: Final = frozenset({"/metrics", "/asyncapi", "/api/v1/openapi.json"})
+"""For those who may use the API, which guards its own records."""
 
 
 class PortInUseError(OSError):
@@ -36,6 +42,8 @@ class Pages:
     ingress: Ingress | None = None
     api: Any = None
     asyncapi: bytes = b"{}"
+    access: Access = field(default_factory=lambda: Access(None))
+    """Who sees more than whether this process lives and is ready."""
     extra: dict[str, Any] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,8 +57,14 @@ class Pages:
         elif path == "/readyz":
             checks = self.progress.checks()
             ready = all(check.ok for check in checks)
-            body = orjson.dumps({"ready": ready, "checks": [asdict(check) for check in checks]})
-            await respond(send, 200 if ready else 503, body)
+            told: dict[str, Any] = {"ready": ready}
+            if (
+                self._refusal(scope) is None
+            ):  # load balancers need the status, and strangers no more than that
+                told["checks"] = [asdict(check) for check in checks]
+            await respond(send, 200 if ready else 503, orjson.dumps(told))
+        elif path in CLOSED_PAGES and (refusal := self._refusal(scope)) is not None:
+            await respond(send, 401, orjson.dumps({"error": refusal}))
         elif path == "/metrics":
             await respond(
                 send, 200, self.metrics.page(), content_type=b"text/plain; version=0.0.4; charset=utf-8"
@@ -58,9 +72,46 @@ class Pages:
         elif path == "/asyncapi":
             await respond(send, 200, self.asyncapi)
         elif self.api is not None:
-            await self.api(scope, receive, send)
+            await self._bounded(scope, receive, send)
         else:
             await respond(send, 404, orjson.dumps({"error": f"nothing is served at {path[:200]}"}))
+
+    def _refusal(self, scope: Scope) -> str | None:
+        client = scope.get("client")
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        return self.access.refusal(client=client[0] if client else None, headers=headers)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand over to the API with the whole body at hand: what people ask of it is small and comes at once."""
+        body = b""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    if len(body) > MAX_API_BODY:
+                        reason = f"the body is larger than {MAX_API_BODY} bytes"
+                        await respond(send, 413, orjson.dumps({"error": reason}))
+                        return
+        except TimeoutError:
+            await respond(send, 408, b'{"error":"the body did not arrive"}')
+            return
+        given = False
+
+        async def at_hand() -> MutableMapping[str, Any]:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.api(scope, at_hand, send)
 
 
 async def respond(send: Send, status: int, body: bytes, *, content_type: bytes = JSON) -> None:

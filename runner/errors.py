@@ -7,13 +7,18 @@ import math
 import anthropic
 import httpx2
 
+from schemas.redaction import without_secrets
+
 _OVERLOADED = 529
 """The service's own status for "come back later"."""
 _TIMED_OUT_OR_CONFLICT = frozenset({408, 409})
 
 
 class ServiceError(Exception):
-    """Base. The text is safe to store and to show."""
+    """Base. The text is safe to store and to show: what the service repeats of our credentials is blotted out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))
 
 
 class RefusedError(ServiceError):
@@ -66,7 +71,7 @@ def sort_error(what: str, error: BaseException) -> ServiceError:
     if isinstance(error, anthropic.APIStatusError):
         status = error.status_code
         detail = getattr(error, "api_message", None) or str(error)
-        text = f"{what}: {status} {detail}"[:500]
+        text = without_secrets(f"{what}: {status} {detail}")[:500]  # a secret that is cut would not be known
         if status in {httpx2.codes.TOO_MANY_REQUESTS, _OVERLOADED}:
             return BusyError(text, retry_after=_retry_after(error.response.headers.get("retry-after")))
         if (

@@ -29,6 +29,7 @@ from runner.sending import SessionGoneError
 from runner.turn import Ending, Turn, cost_cents, plain_usage
 from runner.work import Work, gather_work
 from runner.world import MountError, World
+from schemas.redaction import without_secrets
 from schemas.result import Result
 from schemas.topics import RESULTS
 from storage import conversations, runs
@@ -311,6 +312,7 @@ class RunExecution:
         evaluation = None if turn.evaluation is None else json.dumps(turn.evaluation)
         if error is not None:
             status, reason = RunStatus.FAILED, error
+        reason = None if reason is None else without_secrets(reason)
         usage = turn.usage
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage

@@ -13,6 +13,7 @@ from runner.service import Service
 from runner.stores import Stores
 from runner.timing import Timing
 from schemas.policy.gate import Gate
+from schemas.redaction import without_secrets
 from schemas.result import Result
 from storage.database import Database
 from storage.outbox import Message
@@ -43,7 +44,7 @@ class MountError(Exception):
     """The repository cannot be mounted. The text is safe to show."""
 
     def __init__(self, message: str, *, permanent: bool) -> None:
-        super().__init__(message)
+        super().__init__(without_secrets(message))
         self.permanent = permanent
 
 

@@ -7,14 +7,13 @@ header's value into an error.
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.base import Request, SignatureError
-from connectors.signatures import check_hex, hex_hmac
+from connectors.signatures import check_hex, hex_hmac, same_as_one
 
 if TYPE_CHECKING:
     from jwt.api_jws import PyJWS
@@ -72,10 +71,7 @@ def signed(headers: Mapping[str, str], body: bytes, *, secret: str) -> dict[str,
 
 def _check_token(given: str, *, secrets: Sequence[str], place: str) -> None:
     offered = given.encode("utf-8", "surrogatepass")
-    good = False
-    for secret in secrets:
-        good |= hmac.compare_digest(secret.encode("utf-8", "surrogatepass"), offered)
-    if not good:
+    if not same_as_one(offered, (secret.encode("utf-8", "surrogatepass") for secret in secrets)):
         msg = f"{place} does not hold a live secret"
         raise SignatureError(msg)
 

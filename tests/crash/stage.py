@@ -20,6 +20,7 @@ from crash.webhooks import Webhook
 from hub.configuration import load_configuration
 from hub.demo.scenarios import DEMO_SECRETS, configuration
 from hub.hub import Hub, Makers, running_hub
+from hub.reload import Reload
 from hub.settings import Settings
 from sandbox.managed_agents.state import AgentsState
 from sandbox.server import Sandbox, serve
@@ -111,9 +112,13 @@ async def stage(
     environment: Mapping[str, str] = DEMO_SECRETS,
     before: Callable[[Sandbox], Awaitable[None]] | None = None,
     makers: Makers | None = None,
+    watched: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Stage]:
-    """Start both. `edit` changes the configuration before it is loaded; `before` runs when only the sandbox does."""
+    """Start both. `edit` changes the configuration before it is loaded; `before` runs when only the sandbox does.
+
+    `watched`: a changed configuration is taken over, as `triggerhub up` does it, but sooner.
+    """
     async with serve(create_missing=create_missing, pace=0.005) as sandbox:
         if before is not None:
             await before(sandbox)
@@ -135,8 +140,13 @@ async def stage(
             }
         )
         loaded = load_configuration(path)
+        watch = (
+            Reload(path, load_configuration, environment=environment, look_seconds=0.1).watch
+            if watched
+            else None
+        )
         async with (
-            running_hub(chosen, loaded, port=0, environment=environment, makers=makers) as hub,
+            running_hub(chosen, loaded, port=0, environment=environment, makers=makers, watch=watch) as hub,
             httpx.AsyncClient(timeout=30, trust_env=False) as http,
         ):
             yield Stage(hub, sandbox, http)
