@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from services.facts import body_of, make_delivery, make_dispatch, make_event, make_result
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
 from storage import outbox, overdue, results, runs
 from storage.database import Database
 from storage.deliveries import store_deliveries
 from storage.rows import table
-from storage.tables import OutboxRow, RunRow, RunStatus
+from storage.tables import OutboxRow, ResultRow, RunRow, RunStatus
 
 
 async def test_nothing_is_due_in_an_empty_database(database: Database) -> None:
@@ -75,3 +75,22 @@ async def test_messages(database: Database) -> None:
     assert await database.read(overdue.first_message) == "triggerhub.events evt_1"
     assert [message.ref for message in await database.write(outbox.sweep)] == ["evt_1"]
     assert await database.read(overdue.first_message) is None
+
+
+async def test_a_result_of_a_newer_version_is_refused_and_stops_no_other(database: Database) -> None:
+    """A row that a process of another version left: the claim must say so and go on to the next."""
+    newer, good = make_result("run_1", slot="comment:newer"), make_result("run_1", slot="comment:good")
+    for result in (newer, good):
+        await database.write(results.want_result, result, tool_use_id=None)
+        await database.write(results.take_result, result, result.model_dump_json().encode())
+    rows = table(ResultRow)
+    body = newer.model_dump_json().replace('"version":1', '"version":2').encode()
+    change = update(rows).where(rows.c.id == newer.id).values(body=body)
+    await database.write(lambda c: c.execute(change).rowcount)
+    claims = await database.write(results.claim_results, owner="box", limit=5, lease=60)
+    assert [claim.id for claim in claims] == [good.id]
+    found = await database.read(
+        lambda c: c.execute(select(rows.c.status, rows.c.error).where(rows.c.id == newer.id)).one()
+    )
+    assert found[0] == "refused"
+    assert "written in schema version 2" in found[1]

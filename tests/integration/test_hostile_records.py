@@ -23,7 +23,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 def with_payload(number: int, payload: str) -> bytes:
     """An event that is good but for what its payload holds, as JSON text."""
     event = decoded("event.github") | {"id": f"evt_hostile_{number}"}
-    event["data"] |= {"payload": {"x": "HERE"}}
+    event["data"] |= {"payload": {"x": "HERE"}, "text": "hm", "mentions": []}
     return json.dumps(event).replace('"HERE"', payload).encode()
 
 

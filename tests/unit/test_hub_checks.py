@@ -9,6 +9,7 @@ from hub.checks import REPORTS, Beat, Seen, Standstill
 from hub.clocks import Clocks, difference
 from hub.settings import STUCK_SECONDS
 from runner.timing import Timing
+from storage.canaries import Standing
 
 NOW = 1_000_000.0
 STUCK = STUCK_SECONDS
@@ -117,3 +118,35 @@ def test_what_is_no_date_is_left_out(date: str | None) -> None:
     clocks = Clocks()
     clocks.saw_service("a", date, before=0.0, after=0.1)
     assert clocks.differences() == {}
+
+
+def test_an_outbox_that_is_not_swept_shows() -> None:
+    assert checks.outbox(Beat(NOW - 44, 1.0), Standstill(), now=NOW, stuck=STUCK).ok
+    late = checks.outbox(Beat(NOW - 46, 1.0), Standstill(), now=NOW, stuck=STUCK)
+    assert not late.ok
+    assert "last swept 46 s ago" in late.detail
+
+
+def test_an_outbox_that_is_swept_and_does_not_drain_shows() -> None:
+    due = Standstill()
+    due.saw("triggerhub.events evt_1", now=NOW - STUCK)
+    stuck = checks.outbox(Beat(NOW, 1.0), due, now=NOW, stuck=STUCK)
+    assert not stuck.ok
+    assert "triggerhub.events evt_1 has been due for 45 s or more" in stuck.detail
+    due.saw("triggerhub.events evt_2", now=NOW)
+    assert checks.outbox(Beat(NOW, 1.0), due, now=NOW, stuck=STUCK).ok
+
+
+def test_a_canary_fails_where_it_is_stuck_and_is_told_elsewhere() -> None:
+    stored = Standing("acme-jira", came_ago=300.0, waits=STUCK, stored=True)
+    unstored = Standing("acme-jira", came_ago=None, waits=STUCK, stored=False)
+    for standing, role, other in ((stored, "router", "ingress"), (unstored, "ingress", "router")):
+        ours = checks.canary([standing], {role}, stuck=STUCK)
+        assert (ours.ok, ours.warn) == (False, False)
+        theirs = checks.canary([standing], {other}, stuck=STUCK)
+        assert (theirs.ok, theirs.warn) == (True, True)
+        assert "acme-jira" in theirs.detail
+    on_its_way = Standing("acme-jira", came_ago=61.0, waits=STUCK - 1, stored=True)
+    assert checks.canary([on_its_way], {"router"}, stuck=STUCK) == checks.Check(
+        "canary", ok=True, detail="the last came through 61 s ago"
+    )
