@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from hub import api_views, letter_views
 from hub.api_access import Access
 from hub.api_models import (
+    BudgetRequest,
+    BudgetView,
     CancelView,
     DeliveryPage,
     DropRequest,
@@ -37,6 +39,7 @@ from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdEr
 from hub.letter_views import LetterFilter
 from hub.settings import Settings
 from router.subscriber import Rules
+from storage.budgets import BudgetError
 from storage.database import Database, StorageUnavailableError
 from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, Position, decode_cursor
@@ -198,6 +201,11 @@ def _runs(database: Database) -> APIRouter:
         """Ask for a run to be stopped. It ends as `cancelled` once its session is idle."""
         return await database.write(api_views.cancel, run_id)
 
+    @routes.post("/runs/{run_id}/budget", responses=_may(404, 409, 422))
+    async def raise_budget(run_id: Id, asked: BudgetRequest) -> BudgetView:
+        """Raise what a run may spend in all. One that waits at its budget goes on."""
+        return await database.write(api_views.raise_budget, run_id, usd=asked.usd)
+
     return routes
 
 
@@ -300,6 +308,7 @@ def _handlers() -> dict[Any, Any]:
     return {
         UnknownIdError: unknown,
         AlreadyEndedError: late,
+        BudgetError: late,
         LetterResolvedError: late,
         NotReplayableError: late,
         CursorError: cursor,

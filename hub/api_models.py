@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.config import MAX_BUDGET_USD
 from schemas.event import Event
 
 
@@ -262,6 +264,16 @@ class CancelView(_Answer):
     """
 
 
+class BudgetView(_Answer):
+    """A person raised what a run may spend."""
+
+    id: str
+    status: str
+    """`waiting`: it is taken up again now. `running`: its runner tells the session."""
+    budget_usd_before: float
+    budget_usd: float
+
+
 class LetterSummary(_Answer):
     """One message that no consumer could take, without its bytes."""
 
@@ -316,6 +328,12 @@ class DropRequest(_Asked):
     """Give a dead letter up."""
 
     reason: Reason
+
+
+class BudgetRequest(_Asked):
+    """Raise what a run may spend in all."""
+
+    usd: Annotated[Decimal, Field(gt=0, le=MAX_BUDGET_USD, decimal_places=2)]
 
 
 class ReplayRequest(_Asked):

@@ -1,7 +1,7 @@
 """From database rows to the shapes of the JSON API, for the API and the command line: both tell the same.
 
-Every function takes an open connection and may be passed to `Database.read`. Only `cancel` and
-`replay` write.
+Every function takes an open connection and may be passed to `Database.read`. Only `cancel`,
+`raise_budget` and `replay` write.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import Connection
 
 from hub.api_models import (
+    BudgetView,
     CancelView,
     DeliveryPage,
     DeliveryView,
@@ -38,7 +40,7 @@ from hub.api_models import (
 )
 from schemas.event import Event
 from schemas.result import Receipt, Result
-from storage import follow_ups, links, queries, replays, runs, workers
+from storage import budgets, follow_ups, links, queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -172,6 +174,20 @@ def cancel(connection: Connection, given: str) -> CancelView:
         msg = f"the run {run_id} has ended already ({before}); nothing is left to cancel"
         raise AlreadyEndedError(msg)
     return CancelView(id=run_id, status_before=before)
+
+
+def raise_budget(connection: Connection, given: str, *, usd: Decimal) -> BudgetView:
+    """Raise what a run may spend in all. Raises UnknownIdError, BudgetError. Writes."""
+    run_id = only("run", given, queries.find_run(connection, given))
+    found = budgets.raise_budget(connection, run_id, cents=int(usd * CENTS))
+    if found is None:
+        raise UnknownIdError("run", given, ())
+    return BudgetView(
+        id=run_id,
+        status=found.status,
+        budget_usd_before=found.before / CENTS,
+        budget_usd=found.after / CENTS,
+    )
 
 
 def replay(connection: Connection, given: str, *, again: bool, by: str, reason: str | None) -> ReplayView:

@@ -1,6 +1,6 @@
 """What happened, for the operating commands: from a running hub's JSON API, or straight from the database.
 
-Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `replay`, `retry` and `drop`.
+Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `raise_budget`, `replay`, `retry` and `drop`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub import api_views, letter_views
 from hub.api_access import is_loopback
 from hub.api_models import (
+    BudgetRequest,
+    BudgetView,
     CancelView,
     DropRequest,
     EventDetail,
@@ -36,6 +38,7 @@ from hub.api_models import (
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.letter_views import LetterFilter
+from storage.budgets import BudgetError
 from storage.database import Database, StorageUnavailableError, open_database
 from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, decode_cursor
@@ -48,7 +51,7 @@ M = TypeVar("M", bound=BaseModel)
 CALL_SECONDS: Final = 30.0
 PAGE: Final = 200
 """Most items the API gives at once."""
-TOO_LATE: Final = (AlreadyEndedError, LetterResolvedError, NotReplayableError)
+TOO_LATE: Final = (AlreadyEndedError, BudgetError, LetterResolvedError, NotReplayableError)
 """What is there and cannot be done with any more."""
 
 
@@ -78,6 +81,10 @@ class Records(ABC):
     @abstractmethod
     async def cancel(self, given: str) -> CancelView:
         """Ask for a run to be stopped. Writes."""
+
+    @abstractmethod
+    async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
+        """Raise what a run may spend. Writes."""
 
     @abstractmethod
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
@@ -122,6 +129,9 @@ class StoredRecords(Records):
 
     async def cancel(self, given: str) -> CancelView:
         return await self._write(api_views.cancel, given)
+
+    async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
+        return await self._write(api_views.raise_budget, given, usd=asked.usd)
 
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
         return await self._write(
@@ -190,6 +200,9 @@ class RemoteRecords(Records):
 
     async def cancel(self, given: str) -> CancelView:
         return await self._post(CancelView, f"runs/{quote(given, safe='')}/cancel")
+
+    async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
+        return await self._post(BudgetView, f"runs/{quote(given, safe='')}/budget", asked)
 
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
         return await self._post(ReplayView, f"events/{quote(given, safe='')}/replay", asked)

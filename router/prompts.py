@@ -82,6 +82,8 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         staged=written.staged,
         limits=Limits(
             budget_cents=written.limits.budget_cents,
+            on_budget=written.limits.on_budget,
+            budget_wait_seconds=written.limits.budget_wait.total_seconds(),
             timeout_seconds=written.limits.timeout.total_seconds(),
         ),
         event=event,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NEVER = float("inf")
+MOST_BUDGET_LOOKS: Final = 8
+"""How often a session that says it reached its budget is asked whether it may go on after all."""
 
 
 class Following:
@@ -52,6 +54,8 @@ class Following:
         self._interrupt_at = NEVER
         self._give_up_at = NEVER
         self._token_at = NEVER
+        self._budget_at = NEVER
+        self._budget_looks = 0
         self._log = log.bind(run=run.claim.run_id, session=run.session_id)
 
     async def until_end(self) -> Turn:
@@ -84,6 +88,8 @@ class Following:
                         self._sent_at = sending.first_sent_at
                     await self._begin(before)
                 await self._until_end()
+                while await self._goes_on():
+                    await self._until_end()
                 await self._doubt_silence()
             except Exception as error:  # noqa: BLE001 - raised below, without the task group around it
                 failure = error
@@ -98,13 +104,13 @@ class Following:
         now = time.time()
         self._turn.message_id = run.message_id = message_id
         run.started_at = now
-        limit = run.claim.dispatch.limits.timeout_seconds
+        run.deadline_at = now + run.claim.dispatch.limits.timeout_seconds
         await run.move(
             RunStatus.RUNNING,
             message_id=message_id,
             session_id=run.session_id,
             started_at=now,
-            deadline_at=now + limit,
+            deadline_at=run.deadline_at,
         )
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -113,6 +119,8 @@ class Following:
         run = self._run
         self._token_at = run.tokens_due if run.claim.dispatch.mounts else NEVER
         deadline = self._loop.time() + run.seconds_left()
+        if run.budget.pending:
+            self._budget_at = self._loop.time()
         if run.status is RunStatus.STOPPING:
             self._give_up_at = self._in(self._timing.stop_patience)
             await self._interrupt()
@@ -124,7 +132,14 @@ class Following:
             await self._steering.note()
             if self._ended():
                 return
-            times = (self._check_at, self._reread_at, self._interrupt_at, self._give_up_at, self._token_at)
+            times = (
+                self._check_at,
+                self._reread_at,
+                self._interrupt_at,
+                self._give_up_at,
+                self._token_at,
+                self._budget_at,
+            )
             until = min(
                 *times,
                 self._answers.again_at,
@@ -156,6 +171,8 @@ class Following:
             self._answers.take(payload)
         elif kind == "follow_up":
             self._follow_up(payload)
+        elif kind == "budget":
+            self._budget_at = self._loop.time()
         elif kind == "broken":
             raise payload
         elif kind == "gone" and self._turn.ending is None:
@@ -205,6 +222,8 @@ class Following:
             await self._fill_gap()
         elif now >= self._token_at:
             await self._refresh_token()
+        elif now >= self._budget_at:
+            self._budget_at = NEVER if await self._run.budget.apply() else self._in(self._timing.max_delay)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -295,6 +314,22 @@ class Following:
         else:
             due = await refresh_tokens(run.world, run.claim.dispatch.mounts, session)
             self._token_at = run.tokens_due = self._in(due)
+
+    async def _goes_on(self) -> bool:
+        """A session at its budget may have been raised meanwhile: then what the history ends with is not the end."""
+        if self._turn.ending is not Ending.BUDGET or self._budget_looks >= MOST_BUDGET_LOOKS:
+            return False
+        self._budget_looks += 1
+        try:
+            await self._run.budget.apply()
+            goes_on = await self._run.budget.goes_on()
+        except ServiceError as error:
+            self._log.info("the session's budget could not be read", reason=str(error))
+            return False
+        if goes_on:
+            self._turn.ending, self._turn.detail = None, None
+            self._check_at = self._in(self._timing.status_lag)
+        return goes_on
 
     async def _doubt_silence(self) -> None:
         """Before a turn is called silent the history is asked: that a stream loses nothing is hearsay."""

@@ -11,11 +11,12 @@ import json
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
+from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
 from runner.closing import DONE, closing_words
 from runner.conversation import Following
@@ -75,6 +76,7 @@ class RunExecution:
         self.status = claim.status
         row = claim.row
         self.stop_reason: str | None = row.get("stop_reason")
+        self.deadline_at: float | None = row.get("deadline_at")
         self.session_id: str = row.get("session_id") or ""
         self.message_id: str | None = row.get("message_id")
         self.started_at: float | None = row.get("started_at")
@@ -86,6 +88,9 @@ class RunExecution:
         """The session was made by this claim, so it is empty and ready."""
         self.tokens_due = 0.0
         """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
+        self.budget = Budget(self)
+        self.given_back = False
+        """Nobody holds the run any more: it waits for a person."""
         self.inbox: Inbox = asyncio.Queue()
         self.work = Work()
         self.slots: dict[str, str] = {}
@@ -121,6 +126,11 @@ class RunExecution:
             if self._stop_scope is not None:
                 self._stop_scope.reschedule(asyncio.get_running_loop().time())
 
+    def ask_to_raise(self, cents: int) -> None:
+        """The worker saw that somebody raised the budget."""
+        if self.budget.ask(cents):
+            self.inbox.put_nowait(("budget", None))
+
     async def unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""
         if self.stop_reason is not None:
@@ -144,12 +154,16 @@ class RunExecution:
     async def _advance(self) -> None:
         try:
             while self.status is not RunStatus.REPORTING and self.status not in RUN_TERMINAL:
+                if self.given_back:
+                    return
                 if self.status is RunStatus.CREATING:
                     await self._open()
+                elif self.status is RunStatus.WAITING:
+                    await self.budget.resume()
                 else:
                     await self._follow()
         except StopWantedError:
-            await self._end_with(Turn(None))
+            await self.end_with(Turn(None))
         except (RefusedError, UnknownDefinitionError) as error:
             await self._fail(str(error))
         except MountError as error:
@@ -187,7 +201,10 @@ class RunExecution:
                 raise
             await self._replace_session(str(error))
         else:
-            await self._end_with(turn)
+            if self.budget.is_waited_at(turn):
+                await self.budget.wait(turn)
+            else:
+                await self.end_with(turn)
 
     async def _replace_session(self, reason: str) -> None:
         """The conversation's session is of no use any more: forget it and make another."""
@@ -214,6 +231,19 @@ class RunExecution:
             raise LostError
         self._progressed(after)
 
+    async def go_on(self, *, seconds: float) -> None:
+        """A run that waited is at work again, with its whole time limit before it."""
+        self.deadline_at = time.time() + seconds
+        await self.move(RunStatus.RUNNING, deadline_at=self.deadline_at)
+
+    def let_go(self) -> None:
+        """The run was written down as held by nobody."""
+        self.given_back = True
+
+    def lost(self) -> NoReturn:
+        """Somebody else holds the run."""
+        raise LostError
+
     def _progressed(self, status: RunStatus) -> None:
         self.status, self.doubt, self._attempts = status, False, 0
 
@@ -239,7 +269,7 @@ class RunExecution:
         new = await self.owned(lambda connection: want_result(connection, result, tool_use_id=tool_use_id))
         self.slots[result.slot] = result.output
         if new:
-            self._announce(result)
+            self.announce(result)
 
     async def settle(self, result: Result, **outcome: Any) -> Settled:
         """Store a result that nobody will post; the keywords are those of `storage.results.settle_result`."""
@@ -280,7 +310,8 @@ class RunExecution:
             self._expecting = expected
             self._watch(self.claim.run_id, expected)
 
-    def _announce(self, result: Result) -> None:
+    def announce(self, result: Result) -> None:
+        """Have a stored result published soon."""
         body = result.model_dump_json().encode()
         self.world.announce([(Message(RESULTS.name, result.id, result.conversation, body), result)])
 
@@ -294,14 +325,14 @@ class RunExecution:
                     await self.world.service.interrupt(self.session_id)
             except ServiceError as failure:
                 self._log.warning("the session was not interrupted; the upkeep will", reason=str(failure))
-        await self._end_with(Turn(None), error=error)
+        await self.end_with(Turn(None), error=error)
 
     async def _catch_up(self) -> None:
         """Read what was posted. The answer to a call may have arrived without our hearing of it: the rows know."""
         if self.slots:
             await self.world.database.read(self._load)
 
-    async def _end_with(self, turn: Turn, *, error: str | None = None) -> None:
+    async def end_with(self, turn: Turn, *, error: str | None = None) -> None:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
         await self._catch_up()
@@ -356,7 +387,7 @@ class RunExecution:
         for result in wanted:
             self.slots[result.slot] = result.output
             if not dispatch.staged:
-                self._announce(result)
+                self.announce(result)
         self.claim.row.update(outcome=status.value, error=reason)
         self._log.info("session ended its turn", outcome=status.value, error=reason, cost_cents=total)
 
@@ -427,4 +458,4 @@ class RunExecution:
     def seconds_left(self) -> float:
         """Until the run is interrupted for having taken too long. Negative when it has."""
         limit = self.claim.dispatch.limits.timeout_seconds
-        return limit if self.started_at is None else self.started_at + limit - time.time()
+        return limit if self.deadline_at is None else self.deadline_at - time.time()

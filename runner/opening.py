@@ -54,7 +54,9 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
                 if found is not None:
                     return found, facts
             resources, due = await resources_of(world, dispatch.mounts)
-            params = await session_params(world, claim, agent=agent.remote_id, version=agent.version or 1)
+            params = await session_params(
+                world, claim, agent=agent.remote_id, version=agent.version or 1, budget=run.budget.wanted
+            )
             stored = await world.stores.parts(dispatch)
             params |= stored
             if resources:
@@ -118,7 +120,9 @@ async def _archive_quietly(world: World, session_id: str) -> None:
         log.warning("a spare session was not archived", session=session_id, reason=str(error))
 
 
-async def session_params(world: World, claim: Claim, *, agent: str, version: int) -> dict[str, Any]:
+async def session_params(
+    world: World, claim: Claim, *, agent: str, version: int, budget: int | None
+) -> dict[str, Any]:
     """Create parameters: a pinned agent with the rule's outputs as tools, metadata that joins it to the run, no work."""
     dispatch = claim.dispatch
     pinned: dict[str, Any] = {"type": "agent", "id": agent, "version": version}
@@ -138,8 +142,8 @@ async def session_params(world: World, claim: Claim, *, agent: str, version: int
             "triggerhub_event": dispatch.event.id[:METADATA_LIMIT],
         },
     }
-    if dispatch.limits.budget_cents is not None:
-        cap = {"amount": str(dispatch.limits.budget_cents), "currency": "USD"}
+    if budget is not None:
+        cap = {"amount": str(budget), "currency": "USD"}
         params["budget"] = {"type": "limit", "max_list_cost": cap}
     return params
 

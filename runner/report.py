@@ -89,6 +89,23 @@ def final_result(dispatch: Dispatch, run_id: str, text: str, *, place: int = 0) 
     )
 
 
+def budget_slot(cents: int) -> str:
+    """The slot of the words about one budget: no tool's slot is without a colon."""
+    return f"budget-{cents}"
+
+
+def budget_notice(dispatch: Dispatch, run_id: str, cents: int) -> Result:
+    """What the origin is told when a run waits at its budget. Nothing in it is the agent's."""
+    hours = dispatch.limits.budget_wait_seconds / 3600
+    slot = budget_slot(cents)
+    text = (
+        f"The agent has used up its budget of ${cents / 100:.2f} and waits. To let it go on, raise the budget: "
+        f"`triggerhub runs budget {run_id} --usd {max(1, cents * 2 // 100)}`. "
+        f"In {hours:g} hours it gives up."
+    )
+    return final_result(dispatch, run_id, text).model_copy(update={"id": f"{run_id}:{slot}", "slot": slot})
+
+
 def outcome_of(turn: Turn, stop_reason: str | None, *, posted: bool) -> tuple[RunStatus, str | None]:
     """How a run ends, and why where it is not success. `posted`: something that the agent asked for was published."""
     if stop_reason is None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from runner.errors import BusyError, RefusedError, UncertainError
 from runner.mounts import refresh_tokens
-from runner.service import RUNNING, is_over
+from runner.service import RUNNING, cap_of, is_over
 from runner.turn import cost_cents, first_line, plain_usage
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Sending:
         if age > self._timing.session_days * DAY:
             raise SessionGoneError(f"the session is {age / DAY:.0f} days old, and its machine is gone by now")
         spent = cost_cents(plain_usage(getattr(session, "usage", None)))
-        cap = _cap(session)
-        limit = dispatch.limits.budget_cents
+        cap = cap_of(session)
+        limit = run.budget.wanted
         if limit is not None and cap is None:
             raise SessionGoneError("the session was made without a budget, and the rule has one now")
         halted = cap is not None and spent is not None and spent >= cap
@@ -146,7 +146,7 @@ class Sending:
         elif error.over_budget:
             self._log.info("the session stands at its budget; raising it first")
             session = await self._service.retrieve_session(run.session_id)
-            limit = run.claim.dispatch.limits.budget_cents
+            limit = run.budget.wanted
             spent = cost_cents(plain_usage(getattr(session, "usage", None))) or 0
             await self._service.set_budget(run.session_id, None if limit is None else spent + 1 + limit)
             await self._calm(already=True)
@@ -175,9 +175,3 @@ class Sending:
                 return True
             delay = min(delay * 2, self._timing.max_delay)
         return False
-
-
-def _cap(session: Any) -> int | None:
-    """The session's budget in cents."""
-    amount = getattr(getattr(getattr(session, "budget", None), "max_list_cost", None), "amount", None)
-    return cost_cents({"list_cost": {"amount": amount}})

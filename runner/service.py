@@ -250,6 +250,12 @@ def run_of(session: BetaManagedAgentsSession) -> str | None:
     return (getattr(session, "metadata", None) or {}).get(RUN_KEY)
 
 
+def cap_of(session: Any) -> int | None:
+    """The session's budget in cents; None where it has none."""
+    amount = getattr(getattr(getattr(session, "budget", None), "max_list_cost", None), "amount", None)
+    return int(amount) if isinstance(amount, str) and amount.isdigit() else None
+
+
 def is_over(session: BetaManagedAgentsSession) -> bool:
     """True where a session takes no work any more."""
     return (

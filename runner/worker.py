@@ -19,7 +19,7 @@ from runner.lease import Lease
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
-from storage import follow_ups, runs
+from storage import budgets, follow_ups, runs
 from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
@@ -309,6 +309,10 @@ class Worker:
             held = self._running.get(run_id)
             if held is not None:
                 held[0].ask_to_stop(reason)
+        for run_id, cents in (await self._world.database.read(budgets.raised, list(self._running))).items():
+            held = self._running.get(run_id)
+            if held is not None:
+                held[0].ask_to_raise(cents)
 
     async def _look_for_follow_ups(self) -> None:
         """Tell runs at work of follow-ups that want to be told at once."""

@@ -40,6 +40,7 @@ SECRET_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s].*")
 
 MAX_TIMEOUT: Final = timedelta(hours=24)
 MAX_GATHER: Final = timedelta(minutes=10)
+MAX_WAIT: Final = timedelta(days=7)
 MAX_BUDGET_USD: Final = 100_000
 _BRIEF: Final = 60
 _DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
@@ -51,8 +52,14 @@ def is_glob(pattern: str) -> bool:
     return _WILD.search(pattern) is not None
 
 
-def duration(value: object) -> timedelta:
+def long_duration(value: object) -> timedelta:
+    """The same as `duration`, up to seven days. Raises ValueError."""
+    return duration(value, longest=MAX_WAIT)
+
+
+def duration(value: object, *, longest: timedelta | None = None) -> timedelta:
     """`30s`, `15m`, `2h` or `1h30m` as a time span above zero and up to 24 h. Raises ValueError."""
+    most = longest or MAX_TIMEOUT
     if isinstance(value, timedelta):
         span = value
     elif isinstance(value, str) and value and (found := _DURATION.fullmatch(value.strip())) is not None:
@@ -61,8 +68,8 @@ def duration(value: object) -> timedelta:
     else:
         msg = f"{_brief(value)} is not a duration: write a whole number with its unit, such as 30s, 15m or 2h"
         raise ValueError(msg)
-    if not timedelta() < span <= MAX_TIMEOUT:
-        msg = f"{_brief(value)} is outside the range: above 0s, at most 24h"
+    if not timedelta() < span <= most:
+        msg = f"{_brief(value)} is outside the range: above 0s, at most {most // timedelta(hours=1)}h"
         raise ValueError(msg)
     return span
 
@@ -146,6 +153,13 @@ QuietTime = Annotated[
     BeforeValidator(quiet_time),
     WithJsonSchema(
         {"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["10s"]}
+    ),
+]
+LongDuration = Annotated[
+    timedelta,
+    BeforeValidator(long_duration),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["72h"]}
     ),
 ]
 Money = Annotated[
@@ -339,7 +353,18 @@ class RuleLimits(_Strict):
     """Bounds of one run."""
 
     budget_usd: Money | None = None
+    on_budget: Literal["fail", "wait"] = "fail"
+    """What a run does that reached its budget: end, or wait for a person to raise it."""
+    budget_wait: LongDuration = timedelta(hours=24)
+    """How long it waits."""
     timeout: Duration = timedelta(hours=2)
+
+    @model_validator(mode="after")
+    def _has_one(self) -> RuleLimits:
+        if self.on_budget == "wait" and self.budget_usd is None:
+            msg = "on_budget: wait needs a budget to wait at: set budget_usd"
+            raise ValueError(msg)
+        return self
 
     @property
     def budget_cents(self) -> int | None:

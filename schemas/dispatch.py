@@ -63,6 +63,9 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     budget_cents: int | None = None
+    on_budget: str = "fail"
+    """`wait`: a run that reached its budget waits for a person to raise it."""
+    budget_wait_seconds: float = 86_400.0
     timeout_seconds: float = 7200.0
 
 

@@ -354,6 +354,8 @@ def ask_to_stop(connection: Connection, run_id: str, *, reason: str) -> str | No
         .where(and_(runs.c.id == run_id, runs.c.status.in_([status.value for status in RUN_ACTIVE])))
         .values(stop_reason=reason, updated_at=now)
     )
+    waiting = and_(runs.c.id == run_id, runs.c.status == RunStatus.WAITING.value)
+    connection.execute(update(runs).where(waiting).values(due_at=now))
     return str(row)
 
 

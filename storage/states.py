@@ -18,7 +18,10 @@ RUN_MOVES: Final[dict[RunStatus, frozenset[RunStatus]]] = {
         # Back to CREATING when the conversation's session turns out to be gone: a replacement is made.
         {RunStatus.RUNNING, RunStatus.CREATING, RunStatus.STOPPING, RunStatus.REPORTING, RunStatus.FAILED}
     ),
-    RunStatus.RUNNING: frozenset({RunStatus.STOPPING, RunStatus.REPORTING, RunStatus.FAILED}),
+    RunStatus.RUNNING: frozenset(
+        {RunStatus.STOPPING, RunStatus.WAITING, RunStatus.REPORTING, RunStatus.FAILED}
+    ),
+    RunStatus.WAITING: frozenset({RunStatus.RUNNING, RunStatus.REPORTING, RunStatus.FAILED}),
     RunStatus.STOPPING: frozenset({RunStatus.REPORTING, RunStatus.FAILED}),
     RunStatus.REPORTING: frozenset(
         {

@@ -30,6 +30,8 @@ class RunStatus(StrEnum):
     """The work was sent; the session is being followed."""
     STOPPING = "stopping"
     """An interrupt is wanted (timeout, cancel, lost repository); waiting for the session to go idle."""
+    WAITING = "waiting"
+    """The session stands at its budget, and the rule lets a person raise it. Nobody holds the run."""
     REPORTING = "reporting"
     """The session's turn is over; the last posts are on their way."""
     SUCCEEDED = "succeeded"
@@ -213,7 +215,7 @@ class DispatchRow(SQLModel, table=True):
     """Of the event: what was told before is known by it when it is edited."""
 
 
-ACTIVE_RUN = "status IN ('creating','sending','running','stopping','reporting')"
+ACTIVE_RUN = "status IN ('creating','sending','running','stopping','waiting','reporting')"
 
 
 class RunRow(SQLModel, table=True):
@@ -281,6 +283,8 @@ class RunRow(SQLModel, table=True):
     """Seconds of quiet before follow-ups are told together. 0: each alone."""
     joined_to: str | None = Field(default=None, index=True)
     """The run in whose message or turn this follow-up is told. Set while it is queued: it may have been told."""
+    budget_cents: int | None = None
+    """What the run may spend, where a person raised it; else the dispatch says so."""
 
 
 class ResultRow(SQLModel, table=True):

@@ -22,7 +22,15 @@ from hub.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from hub.api_models import CancelView, GraphView, LinkView, ResultView, RunDetail, RunSummary
+    from hub.api_models import (
+        BudgetView,
+        CancelView,
+        GraphView,
+        LinkView,
+        ResultView,
+        RunDetail,
+        RunSummary,
+    )
     from hub.records import Records
 
 app = typer.Typer(name="runs", help="What the rules started.", no_args_is_help=True)
@@ -161,6 +169,41 @@ def drawn(graph: GraphView) -> list[str]:
         lines.append(f"  {connection} {subject}  (named something)")
         lines += [f"    -> {link.reference}  ({link.how} by {link.by})" for link in links]
     return lines
+
+
+@app.command("budget")
+@honest
+def raise_budget(
+    run_id: RunId,
+    *,
+    usd: Annotated[
+        str, typer.Option("--usd", metavar="N", help="What the run may spend in all, in US dollars.")
+    ],
+    url: Url = None,
+    json: Json = False,
+) -> None:
+    """Raise what a run may spend. One that waits at its budget goes on."""
+    from pydantic import ValidationError  # noqa: PLC0415 - --help must not pay for it
+
+    from hub.api_models import BudgetRequest  # noqa: PLC0415 - the same
+
+    try:
+        asked = BudgetRequest.model_validate({"usd": usd})
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]["msg"]
+        msg = f"--usd: {usd!r} is not an amount of US dollars, such as 7.50 ({problem[:1].lower()}{problem[1:]})"
+        raise CommandError(msg, code=USAGE) from None
+
+    async def question(records: Records) -> BudgetView:
+        return await records.raise_budget(run_id, asked)
+
+    found = ask(url, question)
+    if json:
+        emit(as_json(found))
+        return
+    say(f"{found.id} may spend ${found.budget_usd:.2f} now, up from ${found.budget_usd_before:.2f}")
+    if found.status == "waiting":
+        say("it waited at its budget and goes on")
 
 
 def cost(run: RunSummary) -> str:

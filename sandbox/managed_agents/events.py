@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.managed_agents.errors import invalid, not_found
+from sandbox.managed_agents.history import History
 from sandbox.managed_agents.http import body_of, reply
 from sandbox.managed_agents.lookup import find_session
 from sandbox.managed_agents.paging import Bounds, Cursor, Query, page
@@ -18,6 +19,7 @@ from sandbox.managed_agents.sending import send
 from sandbox.managed_agents.session import STATUSES, Session
 from sandbox.managed_agents.state import AgentsState
 from sandbox.managed_agents.streams import EventStream
+from sandbox.managed_agents.threads import Child, archive
 
 TYPES: Final = frozenset(get_args(BetaManagedAgentsSessionEventType))
 PREVIEWS: Final = frozenset({"agent.message", "agent.thinking"})
@@ -54,57 +56,72 @@ class Events:
     async def list_all(self, request: Request) -> Response:
         """GET …/events: all that ever happened, in order of processing; what is queued comes last."""
         query = Query(request, known=("created_at", "order", "types"))
-        return reply(_events(find_session(self._state, request), query))
+        return reply(_events(find_session(self._state, request).history, query))
 
     async def stream(self, request: Request) -> Response:
         """GET …/events/stream: what happens from now on."""
         query = Query(request, known=("event_deltas",))
-        return self._open(find_session(self._state, request), query)
+        return self._open(find_session(self._state, request).history, query)
 
     async def threads(self, request: Request) -> Response:
-        """GET …/threads: the primary one."""
+        """GET …/threads: the primary one, and those of called agents."""
         query = Query(request, known=("statuses",))
         session = find_session(self._state, request)
         statuses = query.many("statuses", among=STATUSES)
-        thread = session.thread(lag=self._state.settings.status_lag)
-        found = [thread] if statuses is None or thread["status"] in statuses else []
+        every = [
+            session.thread(lag=self._state.settings.status_lag),
+            *(one.as_dict() for one in session.children),
+        ]
+        found = [one for one in reversed(every) if statuses is None or one["status"] in statuses]
         return reply(page(found, limit=query.limit(default=100, most=1_000), cursor=query.cursor("desc")))
 
     async def thread(self, request: Request) -> Response:
         """GET …/threads/{id}."""
-        return reply(self._with_thread(request).thread(lag=self._state.settings.status_lag))
+        session, child = self._with_thread(request)
+        return reply(child.as_dict() if child else session.thread(lag=self._state.settings.status_lag))
 
     async def archive_thread(self, request: Request) -> Response:
         """POST …/threads/{id}/archive: the primary thread lives as long as its session."""
-        session = self._with_thread(request)
+        session, child = self._with_thread(request)
+        if child is not None:
+            if child.archived_at is None:
+                archive(session.history, child)
+            return reply(child.as_dict())
         raise invalid(f"Thread `{session.thread_id}` is the primary thread; archive the session instead")
 
     async def thread_events(self, request: Request) -> Response:
         """GET …/threads/{id}/events."""
-        return reply(_events(self._with_thread(request), Query(request, known=())))
+        session, child = self._with_thread(request)
+        return reply(_events(child.history if child else session.history, Query(request, known=())))
 
     async def thread_stream(self, request: Request) -> Response:
         """GET …/threads/{id}/stream."""
-        return self._open(self._with_thread(request), Query(request, known=("event_deltas",)))
+        session, child = self._with_thread(request)
+        history = child.history if child else session.history
+        return self._open(history, Query(request, known=("event_deltas",)))
 
-    def _open(self, session: Session, query: Query) -> Response:
+    def _open(self, history: History, query: Query) -> Response:
         deltas = query.many("event_deltas", among=PREVIEWS) or frozenset()
-        return EventStream(session.history, deltas=deltas, settings=self._state.settings)
+        return EventStream(history, deltas=deltas, settings=self._state.settings)
 
-    def _with_thread(self, request: Request) -> Session:
-        session = find_session(self._state, request)
-        if request.path_params["thread_id"] != session.thread_id:
-            raise not_found("Session thread", request.path_params["thread_id"])
-        return session
+    def _with_thread(self, request: Request) -> tuple[Session, Child | None]:
+        """The session, and its child of that id; None for its primary thread."""
+        session, identifier = find_session(self._state, request), request.path_params["thread_id"]
+        if identifier == session.thread_id:
+            return session, None
+        for child in session.children:
+            if child.id == identifier:
+                return session, child
+        raise not_found("Session thread", identifier)
 
 
-def _events(session: Session, query: Query) -> dict[str, Any]:
+def _events(history: History, query: Query) -> dict[str, Any]:
     order = query.order(default="asc")
     limit = query.limit(default=MOST, most=MOST)
     cursor = query.cursor(order)
     types = query.many("types", among=TYPES)
     bounds = query.bounds()
-    every = [*session.history.events, *session.history.queue]
+    every = [*history.events, *history.queue]
     found: list[dict[str, Any]] = []
     following: int | None = None
     for place in _places(len(every), cursor, ascending=order == "asc"):

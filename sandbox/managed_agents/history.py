@@ -6,6 +6,7 @@ decide what an agent does.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -28,6 +29,18 @@ class History:
         self.queue: list[dict[str, Any]] = []
         self.subscribers: set[Subscriber] = set()
         self.closed = False
+
+    def beside(self) -> History:
+        """An empty history of another thread of the session."""
+        return History(self.session_id, clock=self._clock, ids=self._ids, faults=self._faults)
+
+    def new_id(self, prefix: str) -> str:
+        """An identifier."""
+        return self._ids.new(prefix)
+
+    def now(self) -> datetime:
+        """A moment later than every event so far."""
+        return self._clock.now()
 
     def emit(self, kind: str, **fields: Any) -> str:
         """Append an event, tell every stream, and return its id."""

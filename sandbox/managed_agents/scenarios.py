@@ -16,6 +16,7 @@ from sandbox.managed_agents.arguments import Knowledge, fill
 from sandbox.managed_agents.moves import Move, call, speak, use
 from sandbox.managed_agents.reading import Task, read_directive, read_task
 from sandbox.managed_agents.session import Memory
+from sandbox.managed_agents.threads import callable_agents, delegate
 from sandbox.managed_agents.turns import Forever, Pause, Script, Turn
 from sandbox.managed_agents.worker import CodeHost, work
 
@@ -300,6 +301,17 @@ def lag(scene: Scene) -> Move:
     scene.turn.session.status_lag = scene.number("seconds", 0.2)
 
 
+def team(scene: Scene) -> Move:
+    """Gives the task to every agent that it may call; `command=` they ask to be allowed that first."""
+    turn, heard = scene.turn, []
+    command = scene.directive.get("command")
+    for agent in callable_agents(turn.session.agent):
+        answer = yield from delegate(turn, agent, scene.task.about, command=command)
+        heard.append(f"- {answer}")
+    said = "\n".join(["I asked:", "", *heard]) if heard else "I may call nobody."
+    yield from speak(turn, said)
+
+
 def _evaluated(scene: Scene, script: Move, outcome: dict[str, Any]) -> Move:
     """The script, and then the grader's verdicts on it: `grades=needs_revision,satisfied` (satisfied)."""
     turn = scene.turn
@@ -386,5 +398,6 @@ SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
     "forget": forget,
     "lost_gap": lost_gap,
     "lag": lag,
+    "team": team,
 }
 """By name. `work` is the believable worker."""

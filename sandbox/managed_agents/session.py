@@ -14,6 +14,7 @@ from sandbox.managed_agents.identity import stamp
 from sandbox.managed_agents.usage import Usage
 
 if TYPE_CHECKING:
+    from sandbox.managed_agents.threads import Child
     from sandbox.managed_agents.turns import Turn
 
 Status = Literal["rescheduling", "running", "idle", "terminated"]
@@ -42,7 +43,7 @@ class Memory:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A session and its single, primary thread. `agent` is the snapshot taken at creation and may be
+    """A session, which is its own primary thread. `agent` is the snapshot taken at creation and may be
     shared."""
 
     id: str
@@ -73,6 +74,8 @@ class Session:
     idle_since: float | None = None
     cached_tokens: int = 0
     memories: list[Memory] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    """Threads of agents that its own agent called."""
     rotations: dict[str, int] = field(default_factory=dict)
     """How often each repository's token was replaced. The tokens themselves are not kept."""
     _running_since: float | None = None

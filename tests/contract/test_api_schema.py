@@ -135,6 +135,7 @@ def test_every_operation_is_documented(url: str) -> None:
         ("get", "/api/v1/runs"),
         ("get", "/api/v1/runs/{run_id}"),
         ("post", "/api/v1/runs/{run_id}/cancel"),
+        ("post", "/api/v1/runs/{run_id}/budget"),
         ("get", "/api/v1/rules"),
         ("get", "/api/v1/deliveries"),
         ("get", "/api/v1/workers"),

@@ -145,3 +145,44 @@ async def test_every_scenario_emits_only_events_the_sdk_knows(service: Service, 
             assert kinds[place - 1] == "session.usage", "usage comes right before every idle"
     assert len(of(ended, "span.model_request_start")) == len(of(ended, "span.model_request_end"))
     exact(BetaManagedAgentsSession, await raw(service, f"/v1/sessions/{session.id}"))
+
+
+async def test_called_agents_and_judgements_have_the_sdks_own_shape(service: Service) -> None:
+    tester = await service.agent(name="Tester")
+    roster = {"type": "enabled", "predefined_agents": [tester.id]}
+    advisor = {"type": "enabled", "model": "claude-opus-5-5"}
+    lead = await service.agent(
+        name="Lead", multiagent={"type": "multiagent_20261001", "subagents": roster, "advisor": advisor}
+    )
+    session = await service.session(agent=lead.id)
+    rubric = {"type": "text", "content": "It has three sections"}
+    words = "Look [sandbox: scenario=team grades=needs_revision,satisfied]"
+    outcome = {"type": "user.define_outcome", "description": "A report", "rubric": rubric}
+    await service.send(
+        session.id, outcome, {"type": "user.message", "content": [{"type": "text", "text": words}]}
+    )
+    await finish(service, session.id)
+    events = await checked_history(service, session.id)
+    exact(BetaManagedAgentsSession, await raw(service, f"/v1/sessions/{session.id}"))
+    threads = (await raw(service, f"/v1/sessions/{session.id}/threads"))["data"]
+    assert len(threads) == 3
+    for thread in threads:
+        exact(BetaManagedAgentsSessionThread, thread)
+        inner = await raw(service, f"/v1/sessions/{session.id}/threads/{thread['id']}/events")
+        for event in inner["data"]:
+            EVENT.validate_json(json.dumps(event))
+    if REFERENCE.exists():
+        recorded: dict[str, set[str]] = {}
+        for frame in json.loads(REFERENCE.read_text())["frames"]:
+            recorded.setdefault(frame["type"], set()).update(frame)
+        for event in events:
+            assert event.keys() <= recorded[event["type"]] | {"session_thread_id", "usage", "speed"}, event
+    kinds = {event["type"] for event in events}
+    assert kinds >= {
+        "session.thread_created",
+        "agent.thread_message_sent",
+        "agent.thread_message_received",
+        "span.outcome_evaluation_start",
+        "span.outcome_evaluation_ongoing",
+        "span.outcome_evaluation_end",
+    }

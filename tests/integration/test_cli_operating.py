@@ -23,7 +23,9 @@ from hub.server import serving
 from hub.settings import Settings
 from router.engine import RuleSet
 from router.subscriber import Rules
+from schemas.dispatch import Limits
 from storage import runs
+from storage.conversations import run_id_of
 from storage.database import Database
 from storage.tables import RunStatus
 
@@ -260,6 +262,29 @@ async def test_cancel(operator: Operator, database: Database, *, remote: bool) -
     active = await operator.once("runs", "cancel", claim.run_id, "--json", remote=remote)
     assert active.json() == {"id": claim.run_id, "status_before": RunStatus.CREATING.value}
     assert await database.read(runs.stop_wanted, [claim.run_id]) == {claim.run_id: "cancelled"}
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
+async def test_a_budget_is_raised(operator: Operator, database: Database, *, remote: bool) -> None:
+    bounded = story.dispatch(story.event(story.UNTAKEN), "dd55").model_copy(
+        update={"limits": Limits(budget_cents=250)}
+    )
+    await database.write(runs.take_dispatch, bounded, bounded.model_dump_json().encode())
+    run_id = run_id_of(bounded.id)
+    ran = await operator.once("runs", "budget", run_id, "--usd", "7.50", remote=remote)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"{run_id} may spend $7.50 now, up from $2.50" in ran.out
+    lower = await operator.run("runs", "budget", run_id, "--usd", "7.50")
+    assert lower.code == 1
+    assert "is $7.50: name more than that" in lower.err
+    free = await operator.run("runs", "budget", story.QUEUED_RUN, "--usd", "7.50")
+    assert "has no budget" in free.err
+    gone = await operator.run("runs", "budget", "run_zz", "--usd", "7.50")
+    assert gone.code == 1
+    for wrong in ("0", "-1", "a lot", "1.005"):
+        refused = await operator.run("runs", "budget", run_id, f"--usd={wrong}")
+        assert refused.code == 2, wrong
+        assert "is not an amount of US dollars" in refused.err
 
 
 async def test_pages_are_joined(both: Both, database: Database) -> None:

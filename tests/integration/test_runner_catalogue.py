@@ -253,3 +253,26 @@ async def test_a_pin_to_nothing_fails_the_run_with_its_name(runner: Bench, pin: 
     row = await runner.run(dispatch_of(scenario="scenario=happy"))
     assert row["status"] == "failed"
     assert "the agent 'fixer'" in row["error"]
+
+
+@pytest.mark.parametrize("form", ["coordinator", "multiagent_20261001"])
+async def test_a_run_whose_agent_calls_others_ends_when_they_are_done(runner: Bench, form: str) -> None:
+    advisor = {"type": "advisor", "model": "claude-opus-5-5"}
+    older = {"type": "coordinator", "agents": ["tester", advisor]}
+    newer = {**call("tester"), "advisor": {**advisor, "type": "enabled"}}
+    runner.world.catalogue.definitions = Definitions(
+        agents={
+            "fixer": {"model": "claude-sonnet-5-5", "multiagent": older if form == "coordinator" else newer},
+            "tester": {"model": "claude-haiku-5-5"},
+        },
+        environments={"python": {"config": {"type": "cloud"}}},
+    )
+    runner.worker()
+    row = await runner.run(dispatch_of(1, scenario="scenario=team"))
+    assert row["status"] == "succeeded", row["error"]
+    assert [one.name for one in runner.agents.sessions[row["session_id"]].children] == ["tester", "advisor"]
+    assert "tester: looked at it, and agrees" in row["final_text"]
+    assert row["cost_cents"] is not None
+    asked = await runner.run(dispatch_of(2, scenario="scenario=team command=make"))
+    assert asked["status"] == "succeeded", asked["error"]
+    assert "tester: was not allowed" in asked["final_text"], "nobody can approve, and the run does not hang"

@@ -495,3 +495,25 @@ def test_a_self_hosted_environment_is_given_nothing_it_cannot_have() -> None:
         f"rules[0].{field}" for field in ("repository", "memory_stores", "files", "agent")
     }
     assert sum("does not reach the self-hosted environment 'python'" in one for one in found) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        ({"budget_usd": 2.5, "on_budget": "wait", "budget_wait": "168h"}, None),
+        ({"on_budget": "wait"}, "limits: on_budget: wait needs a budget to wait at: set budget_usd"),
+        (
+            {"budget_usd": 2.5, "on_budget": "wate"},
+            "limits.on_budget: unknown value 'wate'; did you mean 'wait'?",
+        ),
+        (
+            {"budget_usd": 2.5, "budget_wait": "169h"},
+            "limits.budget_wait: '169h' is outside the range: above 0s, at most 168h",
+        ),
+        ({"timeout": "25h"}, "limits.timeout: '25h' is outside the range: above 0s, at most 24h"),
+    ],
+)
+def test_limits_of_a_budget(limits: dict[str, Any], complaint: str | None) -> None:
+    config = agents()
+    config["rules"][0]["limits"] = limits
+    assert told(config) == ([] if complaint is None else [f"rules[0].{complaint}"])

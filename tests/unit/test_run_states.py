@@ -92,9 +92,17 @@ def test_success_is_only_reported() -> None:
 
 
 def test_a_session_is_looked_for_before_work_is_sent() -> None:
-    """The work is sent only by a run that stood in SENDING: a crash there means looking, not sending."""
-    assert {status for status, moves in RUN_MOVES.items() if RunStatus.RUNNING in moves} == {
-        RunStatus.SENDING
+    """The work is sent only by a run that stood in SENDING: a crash there means looking, not sending.
+
+    A run that waits at its budget was at work before, so its work was sent.
+    """
+    before = {
+        after: {status for status, moves in RUN_MOVES.items() if after in moves}
+        for after in (RunStatus.RUNNING, RunStatus.WAITING)
+    }
+    assert before == {
+        RunStatus.RUNNING: {RunStatus.SENDING, RunStatus.WAITING},
+        RunStatus.WAITING: {RunStatus.RUNNING},
     }
 
 

@@ -455,3 +455,47 @@ async def test_an_outcome_is_sent_back_until_its_iterations_are_used_up(service:
     assert [(one.iteration, one.result) for one in after.outcome_evaluations] == [
         (1, "max_iterations_reached")
     ]
+
+
+async def test_called_agents_work_in_threads_of_their_own(service: Service) -> None:
+    tester, reviewer = await service.agent(name="Tester"), await service.agent(name="Reviewer")
+    roster = {"type": "enabled", "predefined_agents": [tester.id, reviewer.id]}
+    advisor = {"type": "enabled", "model": "claude-opus-5-5"}
+    lead = await service.agent(
+        name="Lead", multiagent={"type": "multiagent_20261001", "subagents": roster, "advisor": advisor}
+    )
+    session = await service.session(agent=lead.id)
+    await service.say(session.id, "Look [sandbox: scenario=team]")
+    events = await service.idle(session.id)
+    assert [one.agent_name for one in of(events, "session.thread_created")] == [
+        "Tester",
+        "Reviewer",
+        "advisor",
+    ]
+    beta = service.client.beta.sessions.threads
+    threads = (await beta.list(session.id)).data
+    assert [one.parent_thread_id is None for one in threads] == [False, False, False, True]
+    child = next(one for one in threads if one.agent.type == "agent" and one.agent.name == "Tester")
+    assert (child.parent_thread_id, child.status) == (threads[-1].id, "idle")
+    inner = (await beta.events.list(child.id, session_id=session.id)).data
+    assert [one.type for one in inner] == ["agent.thread_message_received", "agent.message"]
+    archived = await beta.archive(child.id, session_id=session.id)
+    assert archived.status == "terminated"
+    with pytest.raises(anthropic.NotFoundError):
+        await beta.retrieve("sthr_other", session_id=session.id)
+
+
+async def test_a_called_agent_that_asks_is_shown_in_the_session(service: Service) -> None:
+    tester = await service.agent(name="Tester")
+    lead = await service.agent(name="Lead", multiagent={"type": "coordinator", "agents": [tester.id]})
+    session = await service.session(agent=lead.id)
+    await service.say(session.id, "Look [sandbox: scenario=team command=make]")
+    events = await service.idle(session.id)
+    (use,) = of(events, "agent.tool_use")
+    (created,) = of(events, "session.thread_created")
+    assert (use.session_thread_id, use.evaluated_permission) == (created.session_thread_id, "ask")
+    await service.send(
+        session.id, {"type": "user.tool_confirmation", "tool_use_id": use.id, "result": "deny"}
+    )
+    events = await service.idle(session.id, count=2)
+    assert "was not allowed to look at it" in of(events, "agent.message")[-1].content[0].text
