@@ -7,11 +7,12 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, select
 
+from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.result import Receipt
 from storage.rows import table
 from storage.states import RUN_TERMINAL
-from storage.tables import EventRow, ResultRow, RunRow
+from storage.tables import DispatchRow, ResultRow, RunRow
 
 MOST: Final = 40
 """Runs that are read: the first, and the latest of the others."""
@@ -40,10 +41,12 @@ class Chapter:
 
 def chapters_before(connection: Connection, conversation: str, run_id: str) -> list[Chapter]:
     """Ended runs of a conversation that came before this one, in order; not what this one itself tells."""
-    rows, events = table(RunRow), table(EventRow)
+    rows, dispatches = table(RunRow), table(DispatchRow)
     own = connection.execute(select(rows.c.created_at).where(rows.c.id == run_id)).scalar_one()
     query = (
-        select(rows.c.id, rows.c.status, rows.c.error, rows.c.final_text, rows.c.joined_to, rows.c.event_id)
+        select(
+            rows.c.id, rows.c.status, rows.c.error, rows.c.final_text, rows.c.joined_to, rows.c.dispatch_id
+        )
         .where(
             and_(
                 rows.c.conversation == conversation,
@@ -63,7 +66,9 @@ def chapters_before(connection: Connection, conversation: str, run_id: str) -> l
     bodies = {
         row.id: row.body
         for row in connection.execute(
-            select(events.c.id, events.c.body).where(events.c.id.in_([row.event_id for row in found]))
+            select(dispatches.c.id, dispatches.c.body).where(
+                dispatches.c.id.in_([row.dispatch_id for row in found])
+            )
         )
     }
     posts = _posts(connection, [row.id for row in found])
@@ -74,7 +79,9 @@ def chapters_before(connection: Connection, conversation: str, run_id: str) -> l
             error=row.error,
             final_text=row.final_text,
             joined_to=row.joined_to,
-            event=Event.model_validate_json(bodies[row.event_id]) if row.event_id in bodies else None,
+            event=Dispatch.model_validate_json(bodies[row.dispatch_id]).event
+            if row.dispatch_id in bodies
+            else None,
             posted=tuple(posts.get(row.id, ())),
         )
         for row in found

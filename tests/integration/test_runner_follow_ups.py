@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from follow_up_samples import said, told
-from runner_world import Bench, bench, dispatch_of, grant
+from runner_world import MOUNT, PULL_REQUEST, REPOSITORY, Bench, bench, dispatch_of, grant
+
+from schemas.references import branch_of
 
 
 @pytest.fixture
@@ -147,3 +150,45 @@ async def test_the_rule_may_allow_it(runner: Bench) -> None:
     await runner.take(said("In the open.", n=1, at=31, visibility="public", publish_to="public"))
     await runner.ended(first)
     assert len(runner.comments(31)) == 1
+
+
+@pytest.mark.parametrize("how", ["archived", "deleted", "expired"])
+async def test_a_session_that_is_gone_is_replaced_by_one_that_is_told_what_happened(
+    runner: Bench, how: str
+) -> None:
+    runner.worker()
+    first = await runner.run(dispatch_of(scenario='scenario=happy say="The rounding is wrong."'))
+    session = runner.agents.sessions[first["session_id"]]
+    if how == "archived":
+        await runner.world.service.archive_session(session.id)
+    elif how == "deleted":
+        del runner.agents.sessions[session.id]
+    else:
+        session.created_at -= timedelta(days=30)
+    second = await runner.run(said("And now?", n=1, gather=0.0))
+    assert second["status"] == "succeeded", second["error"]
+    assert second["session_id"] != first["session_id"]
+    (message,) = told(runner, second["id"])
+    assert "what happened before (data from outside)" in message
+    assert "The rounding is wrong." in message
+    assert "The total of order 12 is wrong." in message
+    assert f"https://github.com/{REPOSITORY}/issues/12#issuecomment-" in message
+    assert "And now?" in message
+    third = await runner.run(said("Thanks.", n=2, gather=0.0))
+    assert third["session_id"] == second["session_id"]
+    (message,) = told(runner, third["id"])
+    assert "what happened before" not in message
+
+
+async def test_the_work_of_a_conversation_stays_on_its_branch(runner: Bench) -> None:
+    runner.worker()
+    both: dict[str, Any] = {
+        "grants": (PULL_REQUEST,),
+        "repository": MOUNT,
+        "scenario": "scenario=happy",
+    }
+    first = await runner.run(dispatch_of(**both))
+    second = await runner.run(said("And now?", n=1, gather=0.0, **both))
+    branch = f"`{branch_of(first['id'])}`"
+    assert branch in told(runner, first["id"])[0]
+    assert branch in told(runner, second["id"])[0]
