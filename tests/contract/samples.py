@@ -25,7 +25,9 @@ CONNECTION: Final = "acme"
 RECEIVED_AT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOW: Final = 1_767_323_045.0
 """The moment of signing and verifying in these tests."""
-OMITTED: Final = frozenset({"specversion", "datacontenttype", "connection", "dataref", "traceparent"})
+OMITTED: Final = frozenset(
+    {"specversion", "schemaversion", "datacontenttype", "connection", "dataref", "traceparent"}
+)
 
 
 @dataclass(frozen=True, slots=True)
