@@ -17,7 +17,8 @@ from services.kafka import start_kafka
 from services.need import ServiceMissingError
 from services.postgres import start_postgres
 
-from crash.harness import STALL_SECONDS, Harness, Report
+from crash.harness import STALL_SECONDS, Harness
+from crash.report import Report, read_reports, totals
 from crash.setups import SetUp, cluster, embedded
 from crash.webhooks import Load
 
@@ -35,7 +36,15 @@ def main() -> int:
     )
     parser.add_argument("--without", action="append", choices=SWITCHES, default=[], help="must then fail")
     parser.add_argument("--report", type=Path, help="write the report here as well")
+    parser.add_argument("--record", type=Path, help="add a line for each set-up to this file")
+    parser.add_argument("--sum", type=Path, nargs="+", help="run nothing; print what these records add up to")
     chosen = parser.parse_args()
+    if chosen.sum:
+        reports = read_reports(chosen.sum)
+        sys.stdout.write(
+            "\n".join([line for one in reports for line in one.lines()] + totals(reports)) + "\n"
+        )
+        return 1 if any(one.violations for one in reports) else 0
     return asyncio.run(_main(chosen))
 
 
@@ -59,6 +68,9 @@ async def _main(chosen: argparse.Namespace) -> int:
                 await asyncio.to_thread(postgres.close)
         finally:
             await asyncio.to_thread(kafka.close)
+    if chosen.record is not None:
+        with chosen.record.open("a", encoding="utf-8") as file:
+            file.writelines(report.record() + "\n" for report in reports)
     text = "\n".join(line for report in reports for line in report.lines()) + "\n"
     sys.stdout.write(text)
     if chosen.report is not None:

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Final
 
 import httpx
 
 from crash.judge import Books, World, judge, left_alone, read_books
 from crash.outside import artefacts
+from crash.report import Report
 from crash.schedule import Act, schedule
 from crash.setups import Embedded, SetUp
 from crash.sweeps import lost, overdue
@@ -36,66 +35,6 @@ LATE_SECONDS: Final = 60.0
 QUIET_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 3.0
 """Between two looks whether every row would be found by some sweep."""
-
-
-@dataclass(slots=True)
-class Report:
-    """What was done and what came of it."""
-
-    setup: str
-    seed: int
-    folder: Path
-    """Where the logs of every life are."""
-    deliveries: int = 0
-    copies: int = 0
-    """Deliveries of something that was delivered before."""
-    facts: int = 0
-    wanted: int = 0
-    attempts: int = 0
-    looks: int = 0
-    """How often it was checked, under fire, that every row would be found by some sweep."""
-    answers: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)
-    others: Counter[str] = field(default_factory=Counter)
-    failed_starts: list[str] = field(default_factory=list)
-    """Lives that ended before they began, because a service was away; a container would be started again too."""
-    seconds: float = 0.0
-    settled_after: float = 0.0
-    events: int = 0
-    runs: int = 0
-    work: int = 0
-    sessions: int = 0
-    empty_sessions: int = 0
-    artefacts: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """For people."""
-        kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
-        others = ", ".join(f"{name} {count}" for name, count in sorted(self.others.items()))
-        answers = ", ".join(f"{name}: {count}" for name, count in sorted(self.answers.items()))
-        return [
-            f"set-up {self.setup}, seed {self.seed}, {self.seconds:.0f} s in all",
-            (
-                f"  load: {self.deliveries} deliveries ({self.copies} of them copies, all out of order) of "
-                f"{self.facts} facts, {self.wanted} of them to be worked on; "
-                f"{self.attempts} attempts, {self.attempts - self.deliveries} of them retries ({answers})"
-            ),
-            f"  kills: {self.kills.total()} ({kills})",
-            f"  faults: {self.others.total()} ({others})",
-            (
-                f"  settled {self.settled_after:.1f} s after the last of them; "
-                f"{self.looks} looks for rows that no sweep would find"
-            ),
-            (
-                f"  found: {self.events} events, {self.runs} runs, {self.work} pieces of work in "
-                f"{self.sessions} sessions ({self.empty_sessions} empty spares beside them), "
-                f"{self.artefacts} marked artefacts"
-            ),
-            *(f"  did not start: {one}" for one in self.failed_starts),
-            *(f"  VIOLATION: {one}" for one in self.violations),
-            f"  {'FAILED' if self.violations else 'passed'}",
-        ]
 
 
 class Harness:

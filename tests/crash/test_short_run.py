@@ -11,7 +11,8 @@ import pytest
 from services.kafka import Kafka
 from services.postgres import Postgres
 
-from crash.harness import Harness, Report
+from crash.harness import Harness
+from crash.report import Report
 from crash.setups import SetUp, cluster, embedded
 from crash.webhooks import Load
 
