@@ -19,7 +19,9 @@ from storage.spacing import Spacing
 from storage.states import RESULT_TERMINAL
 from storage.tables import ResultRow, ResultStatus
 
-SPACING: Final = Spacing(base=2.0)
+SPACING: Final = Spacing(base=2.0, longest=60.0)
+MAX_CLAIMS: Final = 36
+"""Claims up to which an attempt that ended with its poster's process does not count."""
 MAX_ATTEMPTS: Final = 12
 """Tries at one post before it is refused: with growing delays this is more than half an hour."""
 
@@ -34,6 +36,7 @@ class ResultClaim:
     attempts: int
     result: Result
     excused: int = 0
+    """Attempts that failed while the vendor was down, or that ended with their poster's process."""
     age: float = 0.0
     """Seconds since it was wanted."""
     wanted_at: float = 0.0
@@ -152,7 +155,15 @@ def claim_results(
     if without:
         wanted.append(rows.c.connection.not_in(sorted(without)))
     query = (
-        select(rows.c.id, rows.c.fence, rows.c.attempts, rows.c.excused, rows.c.created_at, rows.c.body)
+        select(
+            rows.c.id,
+            rows.c.status,
+            rows.c.fence,
+            rows.c.attempts,
+            rows.c.excused,
+            rows.c.created_at,
+            rows.c.body,
+        )
         .where(and_(*wanted))
         .order_by(rows.c.due_at)
         .limit(limit)
@@ -167,8 +178,12 @@ def claim_results(
             # Written by a version of another shape. Left as it is, it would stop every claim of every result.
             problem = f"the result cannot be read by this version: {error.errors()[0]['msg']}"
             refused = {"status": ResultStatus.REFUSED.value, "error": problem, "updated_at": now}
-            connection.execute(update(rows).where(rows.c.id == row.id).values(**refused))
+            free = {"lease_owner": None, "lease_until": None}
+            connection.execute(update(rows).where(rows.c.id == row.id).values(**refused, **free))
             continue
+        # Its poster died over it, or beside it: no fault of the vendor's, and none of the post's until it is too often.
+        died = row.status == ResultStatus.POSTING and row.attempts < MAX_CLAIMS
+        excused = row.excused + died
         connection.execute(
             update(rows)
             .where(rows.c.id == row.id)
@@ -178,7 +193,8 @@ def claim_results(
                 lease_until=now + lease,
                 fence=row.fence + 1,
                 attempts=row.attempts + 1,
-                due_at=now + SPACING.after(row.attempts + 1 - row.excused),
+                excused=excused,
+                due_at=now + SPACING.after(row.attempts + 1),
                 updated_at=now,
             )
         )
@@ -189,7 +205,7 @@ def claim_results(
                 fence=row.fence + 1,
                 attempts=row.attempts + 1,
                 result=result,
-                excused=row.excused,
+                excused=excused,
                 age=now - row.created_at,
                 wanted_at=row.created_at,
             )

@@ -315,7 +315,7 @@ class ResultRow(SQLModel, table=True):
     attempts: int = 0
     """Claims that were tried, or may have been: any but the first looks for the artefact before making it."""
     excused: int = 0
-    """Attempts that failed while the vendor was down: they do not count towards giving up."""
+    """Attempts that failed while the vendor was down, or ended with their process: not counted towards giving up."""
     due_at: float = Field(sa_column=Column(Double, nullable=False))
     lease_owner: str | None = None
     lease_until: float | None = Field(default=None, sa_column=Column(Double))

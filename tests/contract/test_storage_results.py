@@ -150,6 +150,23 @@ async def test_a_postponed_result_comes_back_after_its_delay_with_its_attempts(d
     assert (again.attempts, again.fence) == (2, 2)
 
 
+async def test_attempts_that_end_with_their_poster_do_not_count_until_there_are_too_many(
+    database: Database,
+) -> None:
+    """A poster that is killed twelve times is no reason to refuse its posts."""
+    await ready(database, make_result("run_1"))
+    rows = table(ResultRow)
+    over = update(rows).values(lease_until=db_now() - 1, due_at=db_now() - 1)
+    for claims in range(1, results.MAX_CLAIMS + 1):
+        [held] = await claim(database)
+        assert (held.attempts, held.counted) == (claims, 1)
+        await database.write(lambda connection: connection.execute(over).rowcount)
+    for more in range(1, 4):
+        [held] = await claim(database)
+        assert held.counted == 1 + more
+        await database.write(lambda connection: connection.execute(over).rowcount)
+
+
 async def test_a_result_that_was_not_tried_goes_back_without_an_attempt(database: Database) -> None:
     await ready(database, make_result("run_1"))
     for fence in (1, 2, 3):

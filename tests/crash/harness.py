@@ -28,8 +28,10 @@ SPREAD_SECONDS: Final = 2.5
 VENDOR_SECONDS: Final = 6.0
 """After so long a vendor gives an attempt up and tries again."""
 STALL_SECONDS: Final = 75.0
-"""While it settles something must get through in every span of this length: longer than any sweep, lease or pause of
-the hub when everything answers. How long it settles in all depends on the machine, and is not bounded here."""
+"""While it settles something must get through in every span of this length, but for time in which something waits for a
+retry that is not due. How long it settles in all depends on the machine, and is not bounded here."""
+LONGEST_SECONDS: Final = 900.0
+"""So long may things wait for retries in all: more than the longest pause between two, twice."""
 LATE_SECONDS: Final = 60.0
 """In quiet times no sweep may be so late."""
 QUIET_SECONDS: Final = 2.0
@@ -206,7 +208,9 @@ class Harness:
                 with contextlib.suppress(StorageUnavailableError):
                     books = await database.read(read_books)
                 now = time.monotonic()
-                if books is not None and books.over != over:
+                if books is not None and (
+                    books.over != over or (books.pause > 0 and now - began < LONGEST_SECONDS)
+                ):
                     over, moved = books.over, now
                 if books is not None and not books.unfinished and await self._rests():
                     quiet_since = quiet_since or now

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, func, select
 from crash.outside import artefacts, twice, work_by_run
 from crash.webhooks import Webhook
 from hub.demo.scenarios import SCENARIOS
+from storage.clock import read_clock
 from storage.rows import table
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
 from storage.tables import (
@@ -58,6 +59,8 @@ class Books:
     event_ids: set[str] = field(default_factory=set)
     over: int = 0
     """Events, runs and results that are through: this only grows."""
+    pause: float = 0.0
+    """Seconds until the last of what waits for a time of its own is due."""
 
     @property
     def unfinished(self) -> int:
@@ -73,6 +76,7 @@ def read_books(connection: Connection) -> Books:
     ended = [status.value for status in RUN_TERMINAL]
     settled = [status.value for status in RESULT_TERMINAL]
     books = Books()
+    now = read_clock(connection)
 
     def count(of: Table) -> int:
         return int(connection.execute(select(func.count()).select_from(of)).scalar_one())
@@ -91,16 +95,19 @@ def read_books(connection: Connection) -> Books:
         books.over += row["status"] in ended
         books.runs[row["id"]] = (row["rule"], row["conversation"])
         if row["status"] not in ended:
+            books.pause = max(books.pause, row["due_at"] - now)
             books.unfinished_runs.append(f"{row['id']} is {row['status']} after {row['attempts']} attempts")
         elif row["status"] != RunStatus.SUCCEEDED:
             books.failed_runs.append(f"{row['id']} {row['status']}: {row['error']}")
     for row in connection.execute(select(results)).mappings():
         books.over += row["status"] in settled
         if row["status"] not in settled:
+            books.pause = max(books.pause, row["due_at"] - now)
             books.unfinished_results.append(f"{row['id']} is {row['status']}: {row['error']}")
         elif row["status"] == ResultStatus.REFUSED:
             books.refused_results.append(f"{row['id']}: {row['error']}")
     for row in connection.execute(select(outbox)).mappings():
+        books.pause = max(books.pause, row["due_at"] - now)
         books.messages.append(f"{row['topic']} {row['ref']} after {row['attempts']} sweeps")
     books.dead = [f"{row['id']}: {row['reason']}" for row in connection.execute(select(letters)).mappings()]
     outcomes: dict[str, list[str]] = {}

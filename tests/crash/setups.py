@@ -50,6 +50,8 @@ SETTINGS: Final = {
     "log_level": "info",
 }
 """Short leases: with those of production every kill would cost a minute and a half of waiting."""
+PACE: Final = 0.03
+"""Seconds between two steps of an emulated agent."""
 SPARE_BYTES: Final = 48 * 1024
 """Room that a full disk still has."""
 
@@ -73,10 +75,10 @@ class SetUp(ABC):
     workers: tuple[str, ...]
     """Hubs that can be frozen for longer than their leases."""
 
-    def __init__(self, folder: Path, *, without: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, *, without: Sequence[str] = (), pace: float = PACE) -> None:
         self.folder = folder
         self.without = without
-        self.sandbox = SandboxProcess(folder, pace=0.03)
+        self.sandbox = SandboxProcess(folder, pace=pace)
         self.hubs: dict[str, HubProcess] = {}
         self.database_url = ""
 
@@ -289,8 +291,11 @@ class Cluster(SetUp):
         postgres: Postgres,
         database_url: str,
         without: Sequence[str] = (),
+        pace: float = PACE,
+        processes: Mapping[str, str] = ROLES,
     ) -> None:
-        super().__init__(folder, without=without)
+        super().__init__(folder, without=without, pace=pace)
+        self._processes = processes
         self.kafka = kafka
         self.postgres = postgres
         self.database_url = database_url
@@ -302,7 +307,7 @@ class Cluster(SetUp):
             )
             | self.kafka.environment()
         )
-        for name, role in ROLES.items():
+        for name, role in self._processes.items():
             self.hubs[name] = HubProcess(
                 self.folder,
                 config=config,
@@ -357,12 +362,27 @@ async def embedded(*, without: Sequence[str] = ()) -> AsyncIterator[Embedded]:
 
 
 @asynccontextmanager
-async def cluster(kafka: Kafka, postgres: Postgres, *, without: Sequence[str] = ()) -> AsyncIterator[Cluster]:
+async def cluster(
+    kafka: Kafka,
+    postgres: Postgres,
+    *,
+    without: Sequence[str] = (),
+    pace: float = PACE,
+    processes: Mapping[str, str] = ROLES,
+) -> AsyncIterator[Cluster]:
     """A running cluster on a fresh database and an emptied broker."""
     folder = own_folder("crash-cluster")
     await kafka.reset()
     url = await postgres.create_database()
-    setup = Cluster(folder, kafka=kafka, postgres=postgres, database_url=url, without=without)
+    setup = Cluster(
+        folder,
+        kafka=kafka,
+        postgres=postgres,
+        database_url=url,
+        without=without,
+        pace=pace,
+        processes=processes,
+    )
     try:
         await setup.start()
         yield setup
