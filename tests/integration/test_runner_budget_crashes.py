@@ -36,9 +36,8 @@ class Mortal:
         self._execution = execution
         self._fuse = fuse
 
-    @property
-    def inbox(self) -> object:
-        return self._execution.inbox
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._execution, name)
 
     async def run(self) -> None:
         self._fuse.task = asyncio.current_task()
