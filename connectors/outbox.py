@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,7 @@ from connectors.circuits import Circuits
 from connectors.healer import Healer
 from connectors.observations import Observations
 from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
+from schemas.policy.shapes import Refusal
 from schemas.result import Receipt, Result
 from storage.bell import Bell
 from storage.database import Database, StorageUnavailableError
@@ -273,6 +274,11 @@ class Outbox:
             known = ", ".join(sorted(outbound.connector.outputs))
             msg = f"{outbound.connector.source} has no output {result.output!r}; it has {known}"
             raise PostRefusedError(msg)
+        secrets = self._known()
+        if any(secrets.inside(text) for text in _texts(result.arguments)):
+            # Judged before, where a run wanted it; another program's result comes this way unjudged.
+            msg = "it contains a secret of this hub"
+            raise PostPolicyError(Refusal("secrets", msg))
         target = dict(result.target)
         to_origin = target.pop("to", None) == "origin"
         try:
@@ -286,7 +292,7 @@ class Outbox:
                     origin=result.origin,
                     to_origin=to_origin,
                     policy=result.policy,
-                    known=self._known(),
+                    known=secrets,
                     wanted_at=claim.wanted_at,
                 ),
                 outbound.poster,
@@ -340,6 +346,17 @@ def backoff(attempts: int) -> float:
     """Seconds before the next attempt: 1, 2, 4 … up to five minutes, with a quarter of jitter."""
     delay: float = min(MAX_DELAY_SECONDS, 2.0 ** (attempts - 1))
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - spreading load, not a secret
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _explain(output: str, error: ValidationError) -> str:

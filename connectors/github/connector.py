@@ -31,7 +31,7 @@ class GitHubConnector(Connector):
     """GitHub sends nothing above 25 MB (docs, "Webhook events and payloads")."""
     settings: ClassVar[type[ConnectionSettings]] = GitHubSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
-    web_hosts: ClassVar[tuple[str, ...]] = ("github.com", "githubusercontent.com")
+    web_hosts: ClassVar[tuple[str, ...]] = ("github.com", "*.githubusercontent.com")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:
         del now  # GitHub signs no time

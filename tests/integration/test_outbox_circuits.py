@@ -25,6 +25,7 @@ from connectors.github.connector import CONNECTOR
 from connectors.outbox import EXCUSED_SECONDS, PER_CONNECTION, Outbound, Outbox
 from hub.broker import Taken
 from hub.metrics import Metrics
+from schemas.policy.secrets import KnownSecrets
 from schemas.result import Receipt, Result
 from storage.bell import Bell
 from storage.clock import db_now
@@ -83,13 +84,18 @@ class Desk:
             settled=Bell(),
             observations=self.metrics,
             clock=lambda: self.now,
+            known=lambda: KnownSecrets(["hub-webhook-secret-4711"]),
         )
 
-    async def want(self, *slots: str, connection: str = NAME) -> None:
+    async def want(self, *slots: str, connection: str = NAME, text: str = "Done.") -> None:
         batch: list[Taken[Result]] = []
         for slot in slots:
             result = make_result("run_1", slot).model_copy(
-                update={"connection": connection, "target": {"to": "origin"}}
+                update={
+                    "connection": connection,
+                    "target": {"to": "origin"},
+                    "arguments": {"text": text},
+                }
             )
             await self.database.write(want_result, result, tool_use_id=None)
             batch.append(Taken(result, result.model_dump_json().encode()))
@@ -136,6 +142,17 @@ async def running(database: Database) -> AsyncIterator[Desk]:
 async def desk(sqlite_database: Database) -> AsyncIterator[Desk]:
     async with running(sqlite_database) as one:
         yield one
+
+
+async def test_another_programs_result_with_a_secret_of_ours_is_refused_unposted(desk: Desk) -> None:
+    await desk.want("comment:1", text="It is hub-webhook-secret-4711.")
+    async with asyncio.timeout(20):
+        while await desk.statuses() != {"refused"}:
+            await asyncio.sleep(0.02)
+    (row,) = (await desk.rows()).values()
+    assert row["clause"] == "secrets"
+    assert "4711" not in row["error"]
+    assert desk.vendor.asked == []
 
 
 def down(_post: Post) -> PostError:
