@@ -341,7 +341,12 @@ def read_missed(
     except UnreadableError as error:
         log.warning("what was fetched cannot be read", connection=inbound.name, reason=str(error))
         return None
-    facts = tuple(fact for fact in reading.facts if wanted(fact.kind, fact.subject.key))
+    facts = tuple(
+        # What we did ourselves starts nothing, and no webhook of it was missed by anybody.
+        fact
+        for fact in reading.facts
+        if not fact.actor.is_self and wanted(fact.kind, fact.subject.key)
+    )
     if reading.outcome is not Outcome.HANDLED or not facts:
         return None
     digest = hashlib.sha256("\n".join(sorted(fact.key for fact in facts)).encode("utf-8", "surrogatepass"))

@@ -230,14 +230,15 @@ async def test_nothing_is_asked_before_any_webhook_came_and_nothing_older_is_fet
     assert {row["subject"] for row in await place.rows(EventRow)} == {"59002", "59003"}
 
 
-async def test_our_own_posts_are_known_when_they_are_fetched(place: Place) -> None:
+async def test_our_own_posts_are_known_and_not_fetched(place: Place) -> None:
     await place.deliver(place.acts.slack_say("C0GENERAL", "hello"))
+    place.acts.slack_say("C0GENERAL", "lost")
     post = {"channel": "C0GENERAL", "text": "an answer"}
     url = f"{place.sandbox.api_url('slack')}/chat.postMessage"
     assert (await place.http.post(url, json=post, headers={"authorization": "Bearer t"})).json()["ok"]
     await place.sweep()
-    own = [event.data.actor for _, event in place.announced]
-    assert [(actor.is_self, actor.trust) for actor in own] == [(True, "bot")]
+    assert [event.data.text for _, event in place.announced] == ["lost"]
+    assert await place.kinds(origin="fetched") == {"message.posted": 1}
 
 
 async def test_a_channel_without_the_scope_is_said_and_switched_off_and_the_others_go_on(
