@@ -64,7 +64,10 @@ def quote(value: object) -> str:
 def hint(name: str, known: Iterable[str]) -> str:
     """`did you mean 'fixer'?`, or which names there are."""
     names = sorted(set(known))
-    near = get_close_matches(name, names, n=1) or get_close_matches(name.lower(), names, n=1)
+    near = get_close_matches(name, names, n=3) or get_close_matches(name.lower(), names, n=1)
+    near.sort(
+        key=lambda one: not one.startswith(name)
+    )  # the beginning of a name was more likely meant than its end
     if near:
         return f"did you mean {near[0]!r}?"
     if not names:
