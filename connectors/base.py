@@ -223,6 +223,10 @@ class PostPolicyError(PostRefusedError):
         """The part of the policy."""
 
 
+class PostGoneError(PostRefusedError):
+    """What was to be changed is not there any more, or the vendor lets nobody change it."""
+
+
 class PostRetryError(PostError):
     """The vendor did not do it and says to come later. Nothing was written."""
 
@@ -260,6 +264,17 @@ class Poster(ABC):
     @abstractmethod
     async def create(self, post: Post) -> Receipt:
         """Make the post, with its hidden marker, and return the receipt. Raises PostError."""
+
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        """Make the artefact of `receipt`, which `create` or `find` returned for this (run, slot), say what `post` says.
+
+        The marker stays. Saying the same again changes nothing, so an update whose answer was lost is simply sent
+        again. What is too long for one message is cut. Raises PostError; PostGoneError where somebody deleted it or it
+        cannot be changed any more.
+        """
+        del receipt
+        msg = f"a {type(self).__name__} cannot change what {post.output!r} has posted"
+        raise PostRefusedError(msg)
 
     @abstractmethod
     async def identify(self) -> Identity:

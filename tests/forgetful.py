@@ -57,6 +57,9 @@ class BlindPoster(Poster):
     async def create(self, post: Post) -> Receipt:
         return await self._inner.create(post)
 
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        return await self._inner.update(post, receipt)
+
     async def identify(self) -> Identity:
         return await self._inner.identify()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from connectors.base import Identity, PostRefusedError, PostRetryError
+from connectors.base import Identity, PostGoneError, PostRefusedError, PostRetryError
 from connectors.body import id_at, text_at
 from connectors.github.actors import APP, app_of
 from connectors.github.credentials import Credentials
@@ -35,6 +35,15 @@ class Client:
         """Write. An unsuccessful status is raised."""
         response = await self.attempt("POST", path, repository=repository, json=json)
         check(response, what=f"POST {path}")
+        return response
+
+    async def patch(self, path: str, *, repository: str, json: Any) -> httpx.Response:
+        """Change. Raises PostGoneError where it is not there (any more)."""
+        response = await self.attempt("PATCH", path, repository=repository, json=json)
+        if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+            msg = f"PATCH {path}: {response.status_code} it was deleted, or the credential may not see it"
+            raise PostGoneError(msg)
+        check(response, what=f"PATCH {path}")
         return response
 
     async def attempt(

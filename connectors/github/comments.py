@@ -1,6 +1,6 @@
-"""Comments on issues, pull requests and commits, and replies in review threads. Must not edit or delete any.
+"""Comments on issues, pull requests and commits, and replies in review threads. Must not delete any.
 
-A comment of ours is found again by the marker in its first line.
+A comment of ours is found again by the marker in its first line, which an edit keeps.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class Comments:
         )
         return _receipt(decoded(response), artefact)
 
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        return await _edited(self._client, post, receipt)
+
     def _place(self, post: Post) -> tuple[str, str]:
         repository = repository_of(post)
         if post.to_origin and post.origin.subject.kind in {"commit", "branch", "tag"}:
@@ -110,9 +113,29 @@ class ThreadReplies:
         )
         return _receipt(decoded(response), "review_comment")
 
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        return await _edited(self._client, post, receipt)
 
+
+_EDITABLE: Final[Mapping[str, str]] = {
+    "comment": "issues/comments",
+    "review_comment": "pulls/comments",
+    "commit_comment": "comments",
+}
+"""Where a comment is changed, by the first half of its artefact."""
 _REPLY_PAGES: Final = 10
 """Pages of the newest review comments that are searched. A lost reply is among the newest."""
+
+
+async def _edited(client: Client, post: Post, receipt: Receipt) -> Receipt:
+    kind, _, ident = (receipt.artefact or "").partition(":")
+    if kind not in _EDITABLE or not ident.isdecimal():
+        msg = f"{post.output}: {receipt.artefact!r} is no comment that could be changed"
+        raise PostRefusedError(msg)
+    repository = repository_of(post)
+    path = f"/repos/{repository}/{_EDITABLE[kind]}/{ident}"
+    response = await client.patch(path, repository=repository, json={"body": marked(post, _text(post))})
+    return _receipt(decoded(response), kind)
 
 
 def _text(post: Post) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import httpx
 
@@ -27,6 +27,14 @@ class Output(Protocol):
 
     async def create(self, post: Post) -> Receipt:
         """Make the post."""
+
+
+@runtime_checkable
+class Editable(Output, Protocol):
+    """One whose posts can be changed."""
+
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        """See `Poster.update`."""
 
 
 class GitHubPoster(Poster):
@@ -66,6 +74,12 @@ class GitHubPoster(Poster):
 
     async def create(self, post: Post) -> Receipt:
         return await self._output(post).create(post)
+
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        output = self._output(post)
+        if not isinstance(output, Editable):
+            return await super().update(post, receipt)
+        return await output.update(post, receipt)
 
     async def identify(self) -> Identity:
         return await self._client.identity()

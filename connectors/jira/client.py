@@ -30,6 +30,10 @@ class JiraRefusalError(PostRefusedError):
         self.errors = errors
 
 
+class JiraMissingError(PostRefusedError):
+    """A 404: not there, or not for our account to see."""
+
+
 class JiraClient:
     """REST calls of one connection."""
 
@@ -110,6 +114,8 @@ def _refuse(response: httpx.Response, *, what: str) -> None:
         raise PostRetryError(text)
     if status == httpx.codes.BAD_REQUEST:
         raise JiraRefusalError(text, errors=_field_errors(response))
+    if status == httpx.codes.NOT_FOUND:
+        raise JiraMissingError(text)
     calls.refuse(response, what=what, detail=detail, now=now)
     raise PostUncertainError(text)
 

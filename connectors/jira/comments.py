@@ -11,11 +11,11 @@ import json
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.base import Post, PostUncertainError
+from connectors.base import Post, PostGoneError, PostRefusedError, PostUncertainError
 from connectors.body import get, id_at, text_at
 from connectors.clip import clip
 from connectors.jira.adf import to_adf
-from connectors.jira.client import JiraClient, JiraRefusalError, issue_path
+from connectors.jira.client import JiraClient, JiraMissingError, JiraRefusalError, issue_path
 from connectors.jira.outputs import CommentArguments
 from connectors.jira.wiki import to_wiki
 from schemas.result import Receipt
@@ -27,6 +27,7 @@ MARKER_PROPERTY: Final = "triggerhub.marker"
 INTERNAL_PROPERTY: Final = "sd.public.comment"
 PAGE: Final = 100
 MAX_PAGES: Final = 20
+SHORTENED: Final = "the text was shortened to fit Jira's limit"
 
 
 class Comments:
@@ -64,19 +65,42 @@ class Comments:
 
     async def create(self, post: Post, issue: str) -> Receipt:
         """Post the comment. A refusal as too long is answered by one shorter try: nothing was written."""
-        assert isinstance(post.arguments, CommentArguments)  # noqa: S101 - the outbox validated it by the spec
-        text = clip(post.arguments.text, LIMIT)
-        note = "the text was shortened to fit Jira's limit" if text != post.arguments.text else ""
+        made, note = await self._written(post, issue, "POST", issue_path(issue, "comment"))
+        if id_at(made, "id") is None:
+            msg = f"commenting on {issue}: the answer names no comment"
+            raise PostUncertainError(msg)
+        return self._receipt(post, issue, made, note=note)
+
+    async def update(self, post: Post, issue: str, receipt: Receipt) -> Receipt:
+        """Change the comment, as restricted as it was. Nobody is notified of that."""
+        kind, _, number = (receipt.artefact or "").partition(":")
+        if kind != "comment" or not number.isdecimal():
+            msg = f"{post.output}: {receipt.artefact!r} is no comment that could be changed"
+            raise PostRefusedError(msg)
+        path = f"{issue_path(issue, 'comment', number)}?notifyUsers=false"
         try:
-            made = await self._post(post, issue, await asyncio.to_thread(self._body, post, text))
+            _, note = await self._written(post, issue, "PUT", path)
+        except JiraMissingError as error:
+            raise PostGoneError(str(error)) from None
+        return self._receipt(post, issue, {"id": number}, note=note)
+
+    async def _written(self, post: Post, issue: str, method: str, path: str) -> tuple[dict[str, Any], str]:
+        """The answer, and what is to be said of the text. Raises PostError."""
+        assert isinstance(post.arguments, CommentArguments)  # noqa: S101 - the outbox validated it by the spec
+        what = f"commenting on {issue}"
+        text = clip(post.arguments.text, LIMIT)
+        note = SHORTENED if text != post.arguments.text else ""
+        try:
+            body = await asyncio.to_thread(self._body, post, text)
+            _, made = await self._client.write(method, path, what=what, json=self._payload(post, body))
         except JiraRefusalError as error:
             if not _too_long(error):
                 raise
-            note = "the text was shortened to fit Jira's limit"
-            made = await self._post(post, issue, await asyncio.to_thread(self._short_body, post, text))
-        return self._receipt(post, issue, made, note=note)
+            note, body = SHORTENED, await asyncio.to_thread(self._short_body, post, text)
+            _, made = await self._client.write(method, path, what=what, json=self._payload(post, body))
+        return made, note
 
-    async def _post(self, post: Post, issue: str, body: Any) -> dict[str, Any]:
+    def _payload(self, post: Post, body: Any) -> dict[str, Any]:
         payload: dict[str, Any] = {"body": body}
         properties = []
         if self._cloud:
@@ -87,12 +111,7 @@ class Comments:
                 properties.append({"key": INTERNAL_PROPERTY, "value": {"internal": True}})
         if properties:
             payload["properties"] = properties
-        what = f"commenting on {issue}"
-        _, made = await self._client.write("POST", issue_path(issue, "comment"), what=what, json=payload)
-        if id_at(made, "id") is None:
-            msg = f"{what}: the answer names no comment"
-            raise PostUncertainError(msg)
-        return made
+        return payload
 
     def _body(self, post: Post, text: str) -> Any:
         """The text in Jira's form. Called in a thread: thousands of brackets keep the parser busy."""

@@ -52,6 +52,13 @@ class JiraPoster(Poster):
         """See `Poster.create`."""
         return await self._way(post).create(post, _issue(post))
 
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        """See `Poster.update`."""
+        way = self._way(post)
+        if not isinstance(way, Comments):
+            return await super().update(post, receipt)
+        return await way.update(post, _issue(post), receipt)
+
     async def identify(self) -> Identity:
         """Our account id (Cloud), or key and name (Data Center), by `GET /myself`."""
         person = await self._client.read("/myself", what="asking Jira who we are")

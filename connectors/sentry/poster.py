@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from connectors.base import Identity, Post, Poster, PostRefusedError
+from connectors.base import Identity, Post, Poster, PostGoneError, PostRefusedError
 from connectors.body import get, id_at, text_at
 from connectors.sentry.client import SentryClient, next_cursor, read
 from connectors.sentry.comments import carries, compose
@@ -71,6 +71,22 @@ class SentryPoster(Poster):
         if isinstance(post.arguments, LinkArguments):
             return await self._link(post, post.arguments, issue)
         raise _unknown(post)
+
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        """Change a comment: the same undocumented endpoint as for writing, with the comment's number."""
+        kind, _, number = (receipt.artefact or "").partition(":")
+        if not isinstance(post.arguments, CommentArguments) or kind != "comment" or not number.isdecimal():
+            return await super().update(post, receipt)
+        issue, organization = _issue(post), self._organization(post)
+        what = "changing the comment"
+        text = compose(post.arguments.text, run=post.run, slot=post.slot)
+        path = f"{_path(organization, issue)}/comments/{number}/"
+        response = await self._client.call("PUT", path, what=what, json={"text": text})
+        if response.status_code == httpx.codes.NOT_FOUND:
+            msg = f"Sentry, {what}: 404 it was deleted, or is not the token's own"
+            raise PostGoneError(msg)
+        read(response, what=what)
+        return self._comment_receipt({"id": number}, organization, issue)
 
     async def identify(self) -> Identity:
         """The user behind the token, and the integration where the token may read the organization's

@@ -14,6 +14,7 @@ from connectors.base import (
     Post,
     Poster,
     PostError,
+    PostGoneError,
     PostPolicyError,
     PostRefusedError,
     PostRetryError,
@@ -37,6 +38,8 @@ from connectors.slack.search import Spot, mark, messages_of_run
 from schemas.policy.shapes import Refusal
 from schemas.result import Receipt
 
+UNCHANGEABLE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+"""Slack's words for a message that is gone, or that nobody may change any more."""
 REMEMBERED = 1000
 """Posts whose existing parts are kept between a `find` and the `create` that follows it."""
 
@@ -89,6 +92,35 @@ class SlackPoster(Poster):
             case AddReactionArguments():
                 return await self._react(post, post.arguments)
         raise _unknown(post)
+
+    async def update(self, post: Post, receipt: Receipt) -> Receipt:
+        """Change the first message of the post; a text longer than that is cut."""
+        match post.arguments:
+            case CommentArguments() | PostMessageArguments():
+                return await self._rewrite(post, post.arguments.text, receipt)
+        return await super().update(post, receipt)
+
+    async def _rewrite(self, post: Post, text: str, receipt: Receipt) -> Receipt:
+        kind, _, place = (receipt.artefact or "").partition(":")
+        channel, _, ts = place.partition("/")
+        if kind != "message" or not channel or not ts:
+            msg = f"{post.output}: {receipt.artefact!r} is no message that could be changed"
+            raise PostRefusedError(msg)
+        body = {
+            "channel": channel,
+            "ts": ts,
+            "text": cut(_text(post, text), most=1)[0],
+            "parse": "none",
+            "link_names": False,
+            "metadata": mark(post.run, post.slot, 1),
+        }
+        try:
+            await self._api.write("chat.update", body)
+        except SlackRefusedError as error:
+            if error.code in UNCHANGEABLE:
+                raise PostGoneError(str(error)) from None
+            raise
+        return receipt
 
     async def _find_written(self, post: Post, texts: list[str]) -> Receipt | None:
         spot = _spot(post)

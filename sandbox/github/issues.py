@@ -27,6 +27,7 @@ class Issues(Place):
             (ISSUES, self.all, ["GET", "POST"]),
             (f"{ISSUES}/comments", self.all_comments, ["GET"]),
             (comment, self.comment, ["GET", "PATCH", "DELETE"]),
+            ("/repos/{owner}/{repo}/comments/{comment:int}", self.edit, ["PATCH"]),
             (f"{comment}/reactions", self.comment_reactions, ["GET", "POST"]),
             (f"{comment}/reactions/{{reaction:int}}", self.comment_unreact, ["DELETE"]),
             (
@@ -122,6 +123,11 @@ class Issues(Place):
             note.body = await _text(request, "IssueComment")
             note.edited_at = now()
         return JSONResponse(shapes.comment(repo, issue, note))
+
+    async def edit(self, request: Request) -> Response:
+        repo, note = self._comment(request)
+        note.body, note.edited_at = await _text(request, "CommitComment"), now()
+        return JSONResponse(shapes.commit_comment(repo, note))
 
     async def labels(self, request: Request) -> Response:
         repo, issue = self.issue(request)

@@ -157,6 +157,8 @@ class _Jira:
             body = await read_body(request, NewComment)
             self._check_text(request, body.body, "comment")
             note.body, note.edited_at = body.body, now()
+            # What is not said again of its readers is taken off.
+            note.visibility = body.visibility.model_dump(exclude_none=True) if body.visibility else None
             note.properties |= {item.key: item.value for item in body.properties}
         expand = "properties" in request.query_params.get("expand", "").split(",")
         return JSONResponse(shapes.comment(issue, note, properties=expand))
