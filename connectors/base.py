@@ -98,6 +98,8 @@ class Fact:
     links: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     artefact: str | None = None
+    type: str | None = None
+    """What the vendor calls it, where `kind` is `other` and the name is worth keeping: the event's type says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +376,7 @@ def seal(
         specversion="1.0",
         id=f"evt_{digest[:32]}",
         source=f"{source}/{fact.account}" if fact.account else source,
-        type=f"{source}.{fact.kind}",
+        type=f"{source}.{fact.type or fact.kind}",
         subject=fact.subject.key,
         time=fact.occurred_at or received_at,
         datacontenttype="application/json",

@@ -243,6 +243,9 @@ async def tokens(live: dict[str, LiveConnection], clocks: Clocks) -> AsyncIterat
                 )
                 yield Finding("fail", "token", detail)
                 continue
+            if identity is None and not connection.connector.outputs:
+                yield Finding("ok", "token", f"connection {name} only receives, and needs no token")
+                continue
             if identity is None:
                 yield Finding(
                     "warn", "token", f"connection {name} has no token: it receives, but cannot post"

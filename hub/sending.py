@@ -22,7 +22,7 @@ DELIVERY_HEADERS: Final[Mapping[str, str]] = {
     "github": "x-github-delivery",
     "jira": "x-atlassian-webhook-identifier",
 }
-"""Where a vendor names the delivery in a header. Slack does so in the body; Sentry's `sign` adds its own."""
+"""Where a vendor names the delivery in a header. Slack and Anthropic do so in the body; Sentry's `sign` adds its own."""
 _OURS: Final = frozenset(
     {
         "host",

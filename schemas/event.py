@@ -146,7 +146,8 @@ class Event(_Shape):
     source: str = Field(min_length=1)
     """`<connector>/<account>`, such as `github/acme`."""
     type: str
-    """`<connector>.<kind>`, such as `github.issue.labeled`."""
+    """`<connector>.<kind>`, such as `github.issue.labeled`; with kind `other` it may name what the vendor calls it, such
+    as `anthropic.session.status_idled`."""
     subject: str
     """The same as `data.subject.key`."""
     time: datetime

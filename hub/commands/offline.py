@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from connectors.base import Connector
 
 Source = Annotated[
-    str, typer.Option("--source", "-s", metavar="NAME", help="Who sent it: github, jira, sentry, slack.")
+    str,
+    typer.Option(
+        "--source", "-s", metavar="NAME", help="Who sent it: github, jira, sentry, slack, anthropic."
+    ),
 ]
 Headers = Annotated[
     Path | None,

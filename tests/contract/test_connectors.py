@@ -5,6 +5,7 @@ Each check is a function of a connector, so that one that only exists in a test 
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import sys
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 import yaml
 from contract.samples import (
@@ -188,7 +190,10 @@ def check_own_events(connector: Connector) -> None:
         for sample in own_samples(connector)
         for event in describe_sample(connector, sample)["events"]
     ]
-    assert any(actor["is_self"] for actor in told), f"{connector.source} has no sample of an event of our own"
+    if connector.outputs:  # who cannot post causes no events
+        assert any(actor["is_self"] for actor in told), (
+            f"{connector.source} has no sample of an event of our own"
+        )
     assert any(not actor["is_self"] for actor in told), f"{connector.source} takes every event for its own"
 
 
@@ -206,7 +211,10 @@ def check_folder(connector: Connector) -> None:
 
 
 def check_outputs(connector: Connector) -> None:
-    """Every output can be offered to an agent as a tool, and every source can comment."""
+    """Every output can be offered to an agent as a tool, and every source can comment, unless it only receives."""
+    if not connector.outputs:
+        check_posts_nothing(connector)
+        return
     assert "comment" in connector.outputs, f"{connector.source} has no output comment"
     for name, spec in connector.outputs.items():
         assert spec.description.strip(), name
@@ -219,6 +227,23 @@ def check_outputs(connector: Connector) -> None:
     arguments.model_validate({"text": "Done."})
     with pytest.raises(ValidationError):
         arguments.model_validate({"text": "Done.", "channel": "elsewhere"})
+
+
+def check_posts_nothing(connector: Connector) -> None:
+    """A source without outputs takes no token, and asks nobody who it is."""
+    base = {"source": connector.source, "webhook_secrets": ("env:A",)}
+    settings = connector.settings.model_validate(base)
+    with pytest.raises(ValidationError, match="token"):
+        connector.settings.model_validate({**base, "token": "env:T"})
+
+    def called(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(f"{connector.source} called {request.url}")
+
+    async def ask() -> Identity:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(called)) as http:
+            return await connector.poster(settings, token=None, http=http, files={}).identify()
+
+    assert asyncio.run(ask()) == Identity()
 
 
 CHECKS: Final[tuple[Callable[[Connector], None], ...]] = (
@@ -239,8 +264,8 @@ def test_contract(source: str, check: Callable[[Connector], None]) -> None:
     check(registry.connector(source))
 
 
-def test_the_four_sources_are_found() -> None:
-    assert {"github", "jira", "sentry", "slack"} <= set(SOURCES)
+def test_the_five_sources_are_found() -> None:
+    assert {"anthropic", "github", "jira", "sentry", "slack"} <= set(SOURCES)
 
 
 def test_an_unknown_source_is_named_with_the_nearest_one() -> None:
