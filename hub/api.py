@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from hub import api_views, letter_views
+from hub import api_views, letter_views, spend_views
 from hub.api_access import Access
 from hub.api_models import (
     BudgetRequest,
@@ -27,9 +27,14 @@ from hub.api_models import (
     LetterChange,
     LetterDetail,
     LetterPage,
+    PauseList,
+    PauseRequest,
+    PauseView,
     Problem,
     ReplayRequest,
     ReplayView,
+    ResumeRequest,
+    ResumeView,
     RuleList,
     RunDetail,
     RunPage,
@@ -38,6 +43,7 @@ from hub.api_models import (
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.letter_views import LetterFilter
 from hub.settings import Settings
+from hub.spend_views import NotPausedError
 from router.subscriber import Rules
 from storage.budgets import BudgetError
 from storage.database import Database, StorageUnavailableError
@@ -50,7 +56,7 @@ BASE: Final = "/api/v1"
 MAX_PAGE: Final = 200
 RETRY_AFTER_SECONDS: Final = "5"
 MAX_PATH: Final = 200
-NAMES: Final = ("events", "runs", "rules", "deliveries", "dead-letters", "workers")
+NAMES: Final = ("events", "runs", "rules", "deliveries", "dead-letters", "workers", "pauses")
 BY: Final = "api"
 """Who asked for a replay, as it is recorded: the API knows a token, no person."""
 
@@ -120,6 +126,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
     app.include_router(_events(database), prefix=BASE, dependencies=guarded)
     app.include_router(_runs(database), prefix=BASE, dependencies=guarded)
     app.include_router(_letters(database), prefix=BASE, dependencies=guarded)
+    app.include_router(_pauses(database, rules), prefix=BASE, dependencies=guarded)
     app.include_router(_others(database, rules), prefix=BASE, dependencies=guarded)
 
     @app.get("/", include_in_schema=False)
@@ -243,6 +250,29 @@ def _letters(database: Database) -> APIRouter:
     return routes
 
 
+def _pauses(database: Database, rules: Rules) -> APIRouter:
+    routes = APIRouter(tags=["pauses"])
+
+    @routes.get("/pauses", responses=_may())
+    async def list_pauses() -> PauseList:
+        """Everything that is paused."""
+        return await database.read(spend_views.pause_list)
+
+    @routes.post("/pauses", responses=_may(404, 422))
+    async def pause(asked: PauseRequest) -> PauseView:
+        """Stop a rule, a team or everything: events are recorded as suppressed, queued runs are held, runs at work go
+        on. What is paused already stays as it was."""
+        spend_views.check_known(asked, rules.current)
+        return await database.write(spend_views.pause, asked, by=BY)
+
+    @routes.post("/pauses/resume", responses=_may(409, 422))
+    async def resume(asked: ResumeRequest) -> ResumeView:
+        """Let it go on. Held runs are taken up; events that came meanwhile can be replayed."""
+        return await database.write(spend_views.resume, asked)
+
+    return routes
+
+
 def _others(database: Database, rules: Rules) -> APIRouter:
     routes = APIRouter(tags=["hub"])
 
@@ -309,6 +339,7 @@ def _handlers() -> dict[Any, Any]:
         UnknownIdError: unknown,
         AlreadyEndedError: late,
         BudgetError: late,
+        NotPausedError: late,
         LetterResolvedError: late,
         NotReplayableError: late,
         CursorError: cursor,

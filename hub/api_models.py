@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.config import MAX_BUDGET_USD
 from schemas.event import Event
@@ -165,6 +165,10 @@ class RunDetail(RunSummary):
     environment_id: str | None
     final_text: str | None
     """The agent's last message."""
+    held: str | None = None
+    """By what it was held back, while it was queued: `paused`. Where it is queued still, it is held now."""
+    held_at: datetime | None = None
+    """When that was first."""
     evaluation: dict[str, Any] | None = None
     """Where the rule has an outcome, the grader's last judgement: `result`, `iteration` (from 0), `explanation`."""
     usage: dict[str, Any] | None
@@ -274,6 +278,32 @@ class BudgetView(_Answer):
     budget_usd: float
 
 
+class PauseView(_Answer):
+    """A rule, a team or everything that a person stopped."""
+
+    scope: str
+    """`rule`, `team` or `all`."""
+    name: str
+    """Of the rule or team; empty for everything."""
+    by: str
+    """`api`, or `command:` and the user of the machine it was typed on."""
+    reason: str | None
+    at: datetime
+
+
+class ResumeView(_Answer):
+    """What goes on again."""
+
+    scope: str
+    name: str
+
+
+class PauseList(_Answer):
+    """Everything that is paused."""
+
+    items: tuple[PauseView, ...]
+
+
 class LetterSummary(_Answer):
     """One message that no consumer could take, without its bytes."""
 
@@ -328,6 +358,27 @@ class DropRequest(_Asked):
     """Give a dead letter up."""
 
     reason: Reason
+
+
+class ResumeRequest(_Asked):
+    """What is to go on again."""
+
+    scope: Literal["rule", "team", "all"]
+    name: Annotated[str, Field(max_length=100, pattern=r"^[^\u0000]*$")] = ""
+    """Of the rule or team; empty for everything."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if (self.scope == "all") == bool(self.name):
+            msg = "name the rule or team; everything (scope: all) has no name"
+            raise ValueError(msg)
+        return self
+
+
+class PauseRequest(ResumeRequest):
+    """What is to stop."""
+
+    reason: Reason | None = None
 
 
 class BudgetRequest(_Asked):

@@ -49,7 +49,13 @@ if TYPE_CHECKING:
     from router.engine import RuleSet  # the expression library is slow to import, and commands need no rules
 
 MAX_SHOWN_ID: Final = 80
-LISTED: Final = {"event": "events", "run": "runs", "dead letter": "dlq"}
+LISTED: Final = {
+    "event": "events list",
+    "run": "runs list",
+    "dead letter": "dlq list",
+    "rule": "rules check",
+    "team": "rules check",
+}
 """Which commands list what."""
 CENTS: Final = 100
 
@@ -65,7 +71,7 @@ class UnknownIdError(LookupError):
         elif near:
             hint = f"near it: {', '.join(near)}"
         else:
-            hint = f"`triggerhub {LISTED[what]} list` shows what there is"
+            hint = f"`triggerhub {LISTED[what]}` shows what there is"
         super().__init__(f"no {what} is called {shown!r}; {hint}")
         self.near = tuple(near)
 
@@ -353,6 +359,8 @@ def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView])
         joined_to=row["joined_to"] if row["status"] == RunStatus.JOINED else None,
         told=tuple(follow_ups.ids_told_in(connection, row["id"])),
         graph=_graph(connection, row["conversation"]),
+        held=row["held"],
+        held_at=time_or_none(row["held_at"]),
         agent_id=row["agent_id"],
         agent_version=row["agent_version"],
         environment_id=row["environment_id"],

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import dlq, doctor, events, offline, replay, rules, running, runs, send, why
+from hub.commands import dlq, doctor, events, offline, pausing, replay, rules, running, runs, send, why
 from hub.commands.terminal import emit, quiet_pipes, stop
 
 app = typer.Typer(
@@ -57,6 +57,8 @@ app.add_typer(events.app, rich_help_panel=OPERATE)
 app.add_typer(runs.app, rich_help_panel=OPERATE)
 app.command("why", rich_help_panel=OPERATE)(why.why)
 app.command("replay", rich_help_panel=OPERATE)(replay.replay)
+app.command("pause", rich_help_panel=OPERATE)(pausing.pause)
+app.command("resume", rich_help_panel=OPERATE)(pausing.resume)
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 

@@ -1,6 +1,7 @@
 """What happened, for the operating commands: from a running hub's JSON API, or straight from the database.
 
-Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `raise_budget`, `replay`, `retry` and `drop`.
+Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `raise_budget`, `replay`, `retry`, `drop`,
+`pause` and `resume`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub import api_views, letter_views
+from hub import api_views, letter_views, spend_views
 from hub.api_access import is_loopback
 from hub.api_models import (
     BudgetRequest,
@@ -30,14 +31,20 @@ from hub.api_models import (
     LetterChange,
     LetterDetail,
     LetterPage,
+    PauseList,
+    PauseRequest,
+    PauseView,
     Problem,
     ReplayRequest,
     ReplayView,
+    ResumeRequest,
+    ResumeView,
     RunDetail,
     RunPage,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.letter_views import LetterFilter
+from hub.spend_views import NotPausedError
 from storage.budgets import BudgetError
 from storage.database import Database, StorageUnavailableError, open_database
 from storage.dead_letters import LetterResolvedError
@@ -51,7 +58,7 @@ M = TypeVar("M", bound=BaseModel)
 CALL_SECONDS: Final = 30.0
 PAGE: Final = 200
 """Most items the API gives at once."""
-TOO_LATE: Final = (AlreadyEndedError, BudgetError, LetterResolvedError, NotReplayableError)
+TOO_LATE: Final = (AlreadyEndedError, BudgetError, LetterResolvedError, NotPausedError, NotReplayableError)
 """What is there and cannot be done with any more."""
 
 
@@ -106,6 +113,18 @@ class Records(ABC):
     async def drop(self, given: str, *, reason: str) -> LetterChange:
         """Give a dead letter up. Writes."""
 
+    @abstractmethod
+    async def pauses(self) -> PauseList:
+        """Everything that is paused."""
+
+    @abstractmethod
+    async def pause(self, asked: PauseRequest) -> PauseView:
+        """Stop a rule, a team or everything. Writes."""
+
+    @abstractmethod
+    async def resume(self, asked: ResumeRequest) -> ResumeView:
+        """Let it go on. Writes."""
+
 
 class StoredRecords(Records):
     """From the database itself."""
@@ -150,6 +169,15 @@ class StoredRecords(Records):
 
     async def drop(self, given: str, *, reason: str) -> LetterChange:
         return await self._write(letter_views.drop, given, reason=reason)
+
+    async def pauses(self) -> PauseList:
+        return await self._read(spend_views.pause_list)
+
+    async def pause(self, asked: PauseRequest) -> PauseView:
+        return await self._write(spend_views.pause, asked, by=f"command:{_user()}")
+
+    async def resume(self, asked: ResumeRequest) -> ResumeView:
+        return await self._write(spend_views.resume, asked)
 
     async def _write(
         self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -219,6 +247,15 @@ class RemoteRecords(Records):
 
     async def drop(self, given: str, *, reason: str) -> LetterChange:
         return await self._post(LetterChange, f"dead-letters/{quote(given)}/drop", DropRequest(reason=reason))
+
+    async def pauses(self) -> PauseList:
+        return await self._get(PauseList, "pauses", {})
+
+    async def pause(self, asked: PauseRequest) -> PauseView:
+        return await self._post(PauseView, "pauses", asked)
+
+    async def resume(self, asked: ResumeRequest) -> ResumeView:
+        return await self._post(ResumeView, "pauses/resume", asked)
 
     async def _post(self, model: type[M], path: str, body: BaseModel | None = None) -> M:
         return await self._call(model, "POST", path, {}, body)

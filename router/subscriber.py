@@ -7,7 +7,7 @@ a session own the subject) and writes everything down in one transaction per bat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -26,6 +26,7 @@ from router.follow_ups import (
     may_follow,
     told_too_narrow,
 )
+from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
@@ -34,7 +35,7 @@ from schemas.event import Event
 from schemas.references import of_event
 from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES
 from schemas.trace import child_of
-from storage import canaries, replays
+from storage import canaries, pauses, replays
 from storage.clock import read_clock
 from storage.database import Database
 from storage.deliveries import IncomingEvent, event_body, store_events
@@ -124,13 +125,14 @@ class Router:
 
     def _route_batch(self, connection: Connection, batch: Sequence[TakenEvent]) -> list[Dispatch]:
         made: list[Dispatch] = []
+        paused = paused_rules(self._rules.current, pauses.in_force(connection))
         for taken in batch:
             if is_routed(connection, taken.value.id):
-                made += self._replay(connection, taken.value.id)
+                made += self._replay(connection, taken.value.id, paused)
                 continue
             event = self._whole(connection, taken)
             self._note_place(connection, event)
-            judged = self.judge(connection, event)
+            judged = self.judge(connection, event, paused=paused)
             dispatches = record_routing(connection, event.id, judged.verdicts, learnt=judged.learnt)
             made += dispatches or []
         return made
@@ -154,7 +156,7 @@ class Router:
                 now=read_clock(connection),
             )
 
-    def _replay(self, connection: Connection, event_id: str) -> list[Dispatch]:
+    def _replay(self, connection: Connection, event_id: str, paused: Collection[str]) -> list[Dispatch]:
         """The rules are asked once more if a person wanted that; else it is a copy of a message, and stops here.
 
         What is asked about is the event as it was stored, whatever the message says.
@@ -163,7 +165,7 @@ class Router:
         body = event_body(connection, event_id) if replay is not None else None
         if replay is None or body is None:
             return []
-        verdicts = self.judge(connection, Event.model_validate_json(body)).verdicts
+        verdicts = self.judge(connection, Event.model_validate_json(body), paused=paused).verdicts
         before = replays.dispatched(connection, event_id)
         log.info("replayed", event_id=event_id, number=replay.number, again=replay.again)
         kept = [_once(verdict, before.get(verdict.rule), replay) for verdict in verdicts]
@@ -190,8 +192,10 @@ class Router:
             log.info("an event of another program", event_id=event.id, type=event.type)
         return event
 
-    def judge(self, connection: Connection, event: Event) -> Judgement:
-        """All verdicts on one event, with the dispatches of those that matched, and what it teaches of links."""
+    def judge(self, connection: Connection, event: Event, *, paused: Collection[str] = ()) -> Judgement:
+        """All verdicts on one event, with the dispatches of those that matched, and what it teaches of links.
+
+        `paused`: names of rules that an operator has stopped."""
         if event.is_canary:
             canaries.came(connection, event.id)
             return Judgement(
@@ -205,7 +209,7 @@ class Router:
                 ]
             )
         rules = self._rules.current
-        verdicts = rules.match(event)
+        verdicts = rules.match(event, paused=paused)
         own = self._own_post(connection, event)
         if own is not None:
             return Judgement(
@@ -227,16 +231,9 @@ class Router:
             )
         owners = self._owners(connection, event)
         recorded = {
-            verdict.rule: RecordedVerdict(
-                rule=verdict.rule,
-                outcome=verdict.outcome.value,
-                clause=verdict.clause,
-                expected=verdict.expected,
-                seen=verdict.seen,
-                reason=verdict.reason,
-                dispatch=self._dispatch(verdict, event, owners.get(verdict.rule))
-                if verdict.matched
-                else None,
+            verdict.rule: _plain(
+                verdict,
+                self._dispatch(verdict, event, owners.get(verdict.rule)) if verdict.matched else None,
             )
             for verdict in verdicts
         }
@@ -244,7 +241,11 @@ class Router:
             rule = rules.get(name)
             if rule is None or (name in recorded and recorded[name].dispatch is not None):
                 continue
-            if may_follow(event, rule):
+            if not may_follow(event, rule):
+                continue
+            if name in paused:
+                recorded[name] = _plain(paused_verdict(name))
+            else:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
         return Judgement(list(recorded.values()), self._learnt(event, owners, recorded))
@@ -331,6 +332,18 @@ class Router:
                 return made
         found = _OWN_MARKER.search(event.data.text)
         return found[1] if found and run_exists(connection, found[1]) else None
+
+
+def _plain(verdict: Verdict, dispatch: Dispatch | None = None) -> RecordedVerdict:
+    return RecordedVerdict(
+        rule=verdict.rule,
+        outcome=verdict.outcome.value,
+        clause=verdict.clause,
+        expected=verdict.expected,
+        seen=verdict.seen,
+        reason=verdict.reason,
+        dispatch=dispatch,
+    )
 
 
 def _once(verdict: RecordedVerdict, before: str | None, replay: Replay) -> RecordedVerdict:

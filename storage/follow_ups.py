@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, or_, select, text, updat
 
 from schemas.dispatch import Dispatch
 from storage.clock import read_clock
+from storage.pauses import COVERS_RUN
 from storage.rows import plain, table
 from storage.states import check_move
 from storage.tables import DispatchRow, EventRow, RunRow, RunStatus
@@ -91,10 +92,13 @@ def _carry(connection: Connection, lead: str, conversation: str, *, except_run: 
 
 
 _WAITING: Final = text(
-    "SELECT DISTINCT active.id, waiting.manner FROM run AS waiting "
-    "JOIN run AS active ON active.conversation = waiting.conversation "
-    "WHERE waiting.status = 'queued' AND waiting.manner IN ('steer', 'interrupt') AND waiting.due_at <= :now "
-    "AND active.status = 'running' AND active.lease_owner = :owner"
+    f"""
+SELECT DISTINCT active.id, waiting.manner FROM run AS waiting
+JOIN run AS active ON active.conversation = waiting.conversation
+WHERE waiting.status = 'queued' AND waiting.manner IN ('steer', 'interrupt') AND waiting.due_at <= :now
+AND active.status = 'running' AND active.lease_owner = :owner
+AND NOT {COVERS_RUN.format(run="waiting")}
+"""  # noqa: S608 - constants of ours
 )
 
 
@@ -118,6 +122,7 @@ def reserve(connection: Connection, run_id: str, conversation: str) -> Group | N
         query = (
             select(rows.c.id, rows.c.due_at, rows.c.manner, rows.c.gather)
             .where(and_(rows.c.conversation == conversation, rows.c.status == _QUEUED))
+            .where(text(f"NOT {COVERS_RUN.format(run='run')}"))
             .order_by(*order)
             .limit(1)
         )

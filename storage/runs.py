@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES
-from storage import follow_ups, outbox
+from storage import follow_ups, holding, outbox, pauses
 from storage.clock import db_now, read_clock
 from storage.conversations import open_conversation, run_id_of
 from storage.rows import insert_new, plain, table
@@ -119,23 +119,32 @@ def _next_place(connection: Connection, conversation: str, *, now: float) -> flo
 def claim_runs(
     connection: Connection, *, owner: str, limit: int, lease: float, spacing: Spacing = SPACING
 ) -> list[Claim]:
-    """Claim up to `limit` runs for `lease` seconds: orphaned ones, then queued ones whose conversation is free."""
+    """Claim up to `limit` runs for `lease` seconds: orphaned ones, then queued ones whose conversation is free.
+
+    Queued ones that may not start are held, and those behind them looked at.
+    """
     now = read_clock(connection)
     found: list[Claim] = []
-    for condition in (_ORPHANED, _FRESH):
-        if len(found) < limit:
-            query = _claimable(condition, connection.dialect.name)
-            rows = query.run(connection, now=now, limit=limit - len(found)).mappings().all()
-            claims = (
-                _claim_one(connection, dict(row), owner=owner, lease=lease, spacing=spacing, now=now)
-                for row in rows
-            )
-            found += [claim for claim in claims if claim is not None]
+    for condition in (_ORPHANED, *[_FRESH] * holding.MAX_ROUNDS):
+        if len(found) >= limit:
+            break
+        query = _claimable(condition, connection.dialect.name)
+        rows = query.run(connection, now=now, limit=limit - len(found)).mappings().all()
+        held = 0
+        for row in map(dict, rows):
+            if row.pop("is_paused"):
+                held += holding.hold(connection, row, pauses.PAUSED, now=now)
+                continue
+            claim = _claim_one(connection, row, owner=owner, lease=lease, spacing=spacing, now=now)
+            found += [] if claim is None else [claim]
+        if condition == _FRESH and not held:
+            break
     return found
 
 
 _CLAIMABLE: Final = """
-SELECT run.*, dispatch.body AS dispatch_body, conversation.session_id AS conversation_session
+SELECT run.*, dispatch.body AS dispatch_body, conversation.session_id AS conversation_session,
+  run.status = 'queued' AND {paused} AS is_paused
 FROM run
 JOIN dispatch ON dispatch.id = run.dispatch_id
 LEFT JOIN conversation ON conversation.key = run.conversation
@@ -147,7 +156,8 @@ LIMIT :limit {lock}
 @lru_cache
 def _claimable(condition: str, dialect: str) -> Fixed:
     lock = "FOR UPDATE OF run SKIP LOCKED" if dialect == "postgresql" else ""
-    return Fixed(lambda: text(_CLAIMABLE.format(condition=condition, lock=lock)))
+    paused = pauses.COVERS_RUN.format(run="run")
+    return Fixed(lambda: text(_CLAIMABLE.format(condition=condition, lock=lock, paused=paused)))
 
 
 _ORPHANED: Final = (

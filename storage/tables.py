@@ -11,7 +11,8 @@ from sqlalchemy import Column, Double, Index, LargeBinary, String, Text, text
 from sqlmodel import Field, SQLModel
 
 import storage.canary_tables
-import storage.healing_tables  # noqa: F401 - registers its tables on the metadata
+import storage.healing_tables
+import storage.spend_tables  # noqa: F401 - registers its tables on the metadata
 from storage.conversation_tables import ConversationRow, ConversationSubject, LinkRow, PlaceRow
 
 __all__ = ["ConversationRow", "ConversationSubject", "LinkRow", "PlaceRow"]
@@ -285,6 +286,10 @@ class RunRow(SQLModel, table=True):
     """The run in whose message or turn this follow-up is told. Set while it is queued: it may have been told."""
     budget_cents: int | None = None
     """What the run may spend, where a person raised it; else the dispatch says so."""
+    held: str | None = None
+    """By what it was held back last, while it was queued: `paused`. It is held now if it is queued still."""
+    held_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When it was first held back."""
 
 
 class ResultRow(SQLModel, table=True):

@@ -107,6 +107,7 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "agent": f"{found.agent} (version {found.agent_version})" if found.agent_version else found.agent,
         "event": found.event_id,
         "follow-up": found.follow_up,
+        "held": held(found),
         "told with": found.joined_to,
         "also told": ", ".join(found.told) or None,
         "conversation": found.conversation,
@@ -204,6 +205,14 @@ def raise_budget(
     say(f"{found.id} may spend ${found.budget_usd:.2f} now, up from ${found.budget_usd_before:.2f}")
     if found.status == "waiting":
         say("it waited at its budget and goes on")
+
+
+def held(run: RunDetail) -> str | None:
+    """By what a run is held back, or was before it started."""
+    if run.held is None or run.held_at is None:
+        return None
+    since = moment(run.held_at)
+    return f"by {run.held}, since {since}" if run.status == "queued" else f"by {run.held} once, from {since}"
 
 
 def cost(run: RunSummary) -> str:

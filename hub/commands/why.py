@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hub.commands.events import EventId
 from hub.commands.operating import FETCHED, Json, Url, ask
-from hub.commands.runs import cost, told
+from hub.commands.runs import cost, held, told
 from hub.commands.terminal import as_json, emit, honest, moment, say
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def _verdict(verdict: VerdictView) -> str:
 
 def _run(run: RunDetail) -> list[str]:
     parts = [f"{run.rule}: run {run.id} is {run.status}"]
+    if (waits := held(run)) is not None:
+        parts.append(f"held {waits}")
     if run.error:
         parts.append(f"error: {run.error}")
     if run.stop_reason:

@@ -1,0 +1,21 @@
+"""The tables of what is stopped and what was spent. Part of `storage.tables`, which imports it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double, Text
+from sqlmodel import Field, SQLModel
+
+
+class PauseRow(SQLModel, table=True):
+    """A person stopped a rule, a team or everything. The row goes when it is resumed."""
+
+    __tablename__ = "pause"
+
+    scope: str = Field(primary_key=True)
+    """`rule`, `team` or `all`."""
+    name: str = Field(primary_key=True)
+    """Of the rule or team; empty for everything."""
+    by: str
+    """`api`, or `command:` and the user of the machine it was typed on."""
+    reason: str | None = Field(default=None, sa_column=Column(Text))
+    at: float = Field(sa_column=Column(Double, nullable=False))
