@@ -84,7 +84,7 @@ _bearer = HTTPBearer(
     auto_error=False, description="TRIGGERHUB_API_TOKEN. Not needed on loopback where none is set."
 )
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": Problem, "description": "A cursor that this API did not give."},
+    400: {"model": Problem, "description": "A cursor that this API did not give, or a body that is no JSON."},
     401: {"model": Problem, "description": "No token, or a wrong one."},
     404: {"model": Problem, "description": "There is none of that id."},
     409: {"model": Problem, "description": "It is too late for that."},
@@ -208,7 +208,7 @@ def _runs(database: Database) -> APIRouter:
         """Ask for a run to be stopped. It ends as `cancelled` once its session is idle."""
         return await database.write(api_views.cancel, run_id)
 
-    @routes.post("/runs/{run_id}/budget", responses=_may(404, 409, 422))
+    @routes.post("/runs/{run_id}/budget", responses=_may(400, 404, 409, 422))
     async def raise_budget(run_id: Id, asked: BudgetRequest) -> BudgetView:
         """Raise what a run may spend in all. One that waits at its budget goes on."""
         return await database.write(api_views.raise_budget, run_id, usd=asked.usd)
@@ -258,14 +258,14 @@ def _pauses(database: Database, rules: Rules) -> APIRouter:
         """Everything that is paused."""
         return await database.read(spend_views.pause_list)
 
-    @routes.post("/pauses", responses=_may(404, 422))
+    @routes.post("/pauses", responses=_may(400, 404, 422))
     async def pause(asked: PauseRequest) -> PauseView:
         """Stop a rule, a team or everything: events are recorded as suppressed, queued runs are held, runs at work go
         on. What is paused already stays as it was."""
         spend_views.check_known(asked, rules.current)
         return await database.write(spend_views.pause, asked, by=BY)
 
-    @routes.post("/pauses/resume", responses=_may(409, 422))
+    @routes.post("/pauses/resume", responses=_may(400, 409, 422))
     async def resume(asked: ResumeRequest) -> ResumeView:
         """Let it go on. Held runs are taken up; events that came meanwhile can be replayed."""
         return await database.write(spend_views.resume, asked)
