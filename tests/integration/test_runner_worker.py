@@ -84,7 +84,7 @@ async def test_a_deadline_that_passed_while_nobody_looked_counts(idle: Bench) ->
     await at_work(idle, run_id)
     await first.stop()
     rows = table(RunRow)
-    await idle.write(update(rows).where(rows.c.id == run_id).values(started_at=1.0))
+    await idle.write(update(rows).where(rows.c.id == run_id).values(started_at=1.0, deadline_at=601.0))
     idle.worker("second")
     row = await idle.ended(run_id)
     assert row["status"] == "timed_out"
