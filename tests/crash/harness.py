@@ -164,6 +164,9 @@ class Harness:
             case "freeze":
                 report.others[f"freeze {act.target}"] += 1
                 await setup.freeze(act.target, act.seconds)
+            case "hold" if isinstance(setup, Embedded):
+                report.others["hold broker"] += 1
+                await setup.freeze_broker()
             case "disk" if isinstance(setup, Embedded):
                 report.others["full disk"] += 1
                 report.kills["hub"] += 2

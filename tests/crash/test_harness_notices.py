@@ -37,7 +37,7 @@ def lies(service: str, path: str = "*") -> Act:
         ("find", [lies("github"), lies("sentry"), lies("slack")], "artefacts made twice"),
         ("reconcile", [lies("anthropic", "/v1/sessions")], "made and never used nor archived"),
         ("dedup", [], "different facts were acknowledged"),
-        ("sweep", [Act("away", "broker", 0.5, seconds=1.0)], "messages never consumed"),
+        ("sweep", [Act("hold", "broker", 0.5)], "messages never consumed"),
     ],
 )
 async def test_it_fails_with_a_check_switched_off(switch: str, acts: list[Act], noticed: str) -> None:
