@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from crash.stage import Stage
+from sqlalchemy import Connection
 
 from connectors.intake import Intake
 from connectors.outbox import Outbox
@@ -51,6 +52,9 @@ class FruitlessWorker(Worker):
     async def _claim(self) -> list[Any]:
         self._on_progress("claims", 0.5)
         return []
+
+    def _claim_beside(self, connection: Connection, room: int) -> tuple[list[Any], int]:  # noqa: ARG002
+        return [], 0
 
 
 class ClaimsRefused(Database):

@@ -121,7 +121,8 @@ async def test_letters_are_retried(person: Person, *, remote: bool) -> None:
     assert (again.code, "is already on its way" in again.out) == (0, True)
     everything = await person.types("dlq", "retry", "--all", "--json", remote=remote)
     assert [(one["id"], one["status_before"]) for one in everything.json()] == [(BINARY.id, "dead")]
-    assert await swept(person.database) == [BINARY.id]
+    # On a slow machine the first one is due once more by now.
+    assert set(await swept(person.database)) - {story.LETTER} == {BINARY.id}
     nothing = await person.types("dlq", "retry", "--all", remote=remote)
     assert (nothing.code, nothing.err) == (0, "no letter is dead\n")
     await person.database.write(dead_letters.settle_retry, story.LETTER)

@@ -125,8 +125,11 @@ async def test_an_owner_that_fails_is_told_again() -> None:
 
 PARENT = """
 import asyncio
+import signal
 from hub.embedded_broker import embedded_broker
 import psutil
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
 
 async def main():
     async def restarted(): ...
