@@ -24,6 +24,8 @@ from sandbox.slack.state import BOT_USER_ID
 from sandbox.vendor.acts import Acts, Told
 
 HEALING: Final = ("github", "jira", "sentry", "slack")
+ONLY_RECEIVE: Final = ("anthropic",)
+"""Their settings refuse a token."""
 SECRET: Final = "0123456789abcdef"
 
 
@@ -55,7 +57,7 @@ def settings_of(one: Connector, api_url: str) -> Any:
             "source": one.source,
             "api_url": api_url,
             "webhook_secrets": ["env:S"],
-            "token": "env:T",
+            **({} if one.source in ONLY_RECEIVE else {"token": "env:T"}),
             **further,
         }
     )
