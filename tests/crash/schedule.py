@@ -53,8 +53,8 @@ class Act:
     """One thing done to a set-up, `pause` seconds after the one before it was over."""
 
     kind: str
-    """`kill`, `away`, `freeze`, `hold`, `disk`, `lock`, `fault` or `streams`. No schedule has `hold`: the broker is stopped
-    until it is killed, so that what is committed meanwhile is published by nobody."""
+    """`kill`, `away`, `freeze`, `hold`, `disk`, `lock`, `fault` or `streams`. No schedule has `hold`: the broker is
+    stopped until it is killed, so that what is committed meanwhile is published by nobody."""
     target: str = ""
     pause: float = 0.0
     seconds: float = 0.0
