@@ -85,12 +85,12 @@ async def test_what_is_on_its_way_is_not_published_again_while_its_consumer_is_b
         return ref in sent
 
     await database.write(elapse, FIRST_SWEEP_SECONDS + 1)
-    swept: list[str] = []
+    seen: list[str] = []
     for _ in range(3):  # ten, ten and five of them
-        swept += [
+        seen += [
             message.ref for message in await database.write(outbox.sweep, limit=10, on_its_way=on_its_way)
         ]
-    assert ids[-1] in swept, "what was never sent is found among what was"
+    assert ids[-1] in seen, "what was never sent is found among what was"
     assert all(FIRST_SWEEP_SECONDS < age < FIRST_SWEEP_SECONDS + 60 for age in asked)
     assert {attempts for _, attempts in await database.read(next_due)} == {1}, (
         "each of them was looked at once"
