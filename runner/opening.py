@@ -64,7 +64,7 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
             await run.unless_stopped(world.service.allow("creates"))
             creating = True
             async with run.lease.held():
-                session = await world.service.create_session(
+                session_id = await world.service.create_session(
                     {**params, "environment_id": environment.remote_id}
                 )
             run.tokens_due = asyncio.get_running_loop().time() + due
@@ -88,7 +88,7 @@ async def open_session(run: RunExecution, *, doubt: bool) -> tuple[str, dict[str
                 raise
             continue
         else:
-            return session.id, facts
+            return session_id, facts
         if wait > timing.longest_wait:
             break
         await run.unless_stopped(asyncio.sleep(wait))

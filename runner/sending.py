@@ -130,7 +130,7 @@ class Sending:
         async with run.lease.held():
             echoed = await self._service.send(run.session_id, events)
         mine = [echo for echo in echoed if first_line(echo) == run.mark()]
-        id_ = getattr(mine[0], "id", None) if mine else None
+        id_ = mine[0].get("id") if mine else None
         if not id_:
             raise UncertainError("the work was taken, but the answer does not say under which id")
         return str(id_)

@@ -107,13 +107,18 @@ class Service:
 
     # Sessions -------------------------------------------------------------------------------------------------------
 
-    async def create_session(self, params: Mapping[str, Any]) -> BetaManagedAgentsSession:
-        """Create one session, empty. UncertainError: it may exist all the same.
+    async def create_session(self, params: Mapping[str, Any]) -> str:
+        """Create one session, empty, and return its id. UncertainError: it may exist all the same.
 
         The caller has waited for its permit with `allow("creates")`, and may have been stopped while waiting.
         """
-        session = await self.call("create a session", lambda: self._client.beta.sessions.create(**params))
-        return cast("BetaManagedAgentsSession", session)
+        what = "create a session"
+        sessions = self._client.beta.sessions.with_raw_response
+        made = _plain(what, await self.call(what, lambda: sessions.create(**params)))
+        id_ = made.get("id")
+        if not isinstance(id_, str):
+            raise UncertainError(f"{what}: the answer has no id")
+        return id_
 
     async def sessions_since(
         self, since: float, *, archived: bool = False, statuses: Sequence[str] = ()
@@ -164,13 +169,13 @@ class Service:
     # Events ---------------------------------------------------------------------------------------------------------
 
     async def send(self, session_id: str, events: Iterable[Mapping[str, Any]]) -> list[Any]:
-        """Send events; return the echoes, which carry the server's ids. UncertainError: they may have arrived."""
+        """Send events; return the echoes, plain, with the server's ids. UncertainError: they may have arrived."""
         body: Any = list(events)
-        sent = await self.call(
-            "send events to a session",
-            lambda: self._client.beta.sessions.events.send(session_id, events=body),
-        )
-        return list(getattr(sent, "data", None) or [])
+        what = "send events to a session"
+        session_events = self._client.beta.sessions.events.with_raw_response
+        sent = _plain(what, await self.call(what, lambda: session_events.send(session_id, events=body)))
+        data = sent.get("data")
+        return data if isinstance(data, list) else []
 
     async def interrupt(self, session_id: str) -> None:
         """Ask a session to stop. It does nothing to one that is idle."""
@@ -232,6 +237,17 @@ class Service:
         if isinstance(answer, str):  # what the SDK makes of a 200 that is not JSON
             raise UncertainError(f"{what}: the answer is not JSON")
         return answer
+
+
+def _plain(what: str, answer: Any) -> dict[str, Any]:
+    """The body of a raw answer. The SDK's models of it cost more than sending the request, and few fields are read."""
+    try:
+        body = orjson.loads(answer.http_response.content)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise UncertainError(f"{what}: the answer is no JSON object")
+    return body
 
 
 async def _plain_events(stream: AsyncStream[Any]) -> AsyncIterator[Any]:

@@ -127,7 +127,7 @@ class Steering:
             self._later(getattr(error, "retry_after", None))
             return
         self._delay = self._timing.first_delay
-        id_ = str(getattr(echoed[0], "id", "") or "") if echoed else ""
+        id_ = str(echoed[0].get("id") or "") if echoed else ""
         self._log.info("a follow-up was told to the session at work", lead=group.lead, events=len(also) + 1)
         if id_:
             self._turn.expect(mark, id_)

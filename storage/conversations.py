@@ -3,16 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, or_, select, update
 
 from schemas import references
 from schemas.dispatch import Dispatch
 from schemas.event import VISIBILITIES, level_of
 from storage import links
-from storage.clock import db_now
+from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
+from storage.statements import Fixed
 from storage.tables import ConversationRow
+
+
+def _narrow() -> Update:
+    rows = table(ConversationRow)
+    wider = [rows.c.taint == bindparam(name) for name in _WIDER]
+    change = update(rows).where(and_(rows.c.key == bindparam("conversation"), or_(*wider)))
+    return change.values(taint=bindparam("narrow"), updated_at=bindparam("now"))
+
+
+def _narrow_place() -> Update:
+    rows = table(ConversationRow)
+    wider = [rows.c.visibility == bindparam(name) for name in _WIDER]
+    change = update(rows).where(
+        and_(
+            rows.c.key == bindparam("conversation"),
+            rows.c.connection == bindparam("named"),
+            rows.c.subject == bindparam("about"),
+            or_(*wider),
+        )
+    )
+    return change.values(visibility=bindparam("narrow"))
+
+
+def _cost() -> Select[Any]:
+    rows = table(ConversationRow)
+    return select(rows.c.session_cost_cents).where(rows.c.key == bindparam("conversation"))
+
+
+def _charge() -> Update:
+    rows = table(ConversationRow)
+    change = update(rows).where(rows.c.key == bindparam("conversation"))
+    return change.values(session_cost_cents=bindparam("cents"), updated_at=bindparam("now"))
+
+
+_WIDER: Final = tuple(f"wider_{level}" for level in range(len(VISIBILITIES) - 1))
+_NARROW: Final = Fixed(_narrow)
+_NARROW_PLACE: Final = Fixed(_narrow_place)
+_COST: Final = Fixed(_cost)
+_CHARGE: Final = Fixed(_charge)
 
 
 def run_id_of(dispatch_id: str) -> str:
@@ -69,27 +110,22 @@ def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float)
 
 def _taint(connection: Connection, dispatch: Dispatch, *, now: float) -> None:
     """The session is told of an event of a narrower place: from now on nothing it says may go to wider ones."""
-    conversations = table(ConversationRow)
     narrow = dispatch.event.data.visibility
     wider = [one for one in VISIBILITIES if level_of(one) < level_of(narrow)]
-    connection.execute(
-        update(conversations)
-        .where(and_(conversations.c.key == dispatch.conversation, conversations.c.taint.in_(wider)))
-        .values(taint=narrow, updated_at=now)
-    )
+    if not wider:
+        return
+    # Each of the statement's places for a level has one, the widest where there are fewer.
+    levels = dict(zip(_WIDER, [*wider, *wider[:1] * len(_WIDER)], strict=False))
+    _NARROW.run(connection, conversation=dispatch.conversation, narrow=narrow, now=now, **levels)
     if dispatch.event.data.kind.startswith("message."):
         # All messages of a thread have the same readers: it is the place that is narrower than it seemed.
-        connection.execute(
-            update(conversations)
-            .where(
-                and_(
-                    conversations.c.key == dispatch.conversation,
-                    conversations.c.connection == dispatch.event.connection,
-                    conversations.c.subject == plain(dispatch.event.subject, limit=500),
-                    conversations.c.visibility.in_(wider),
-                )
-            )
-            .values(visibility=narrow)
+        _NARROW_PLACE.run(
+            connection,
+            conversation=dispatch.conversation,
+            named=dispatch.event.connection,
+            about=plain(dispatch.event.subject, limit=500),
+            narrow=narrow,
+            **levels,
         )
 
 
@@ -105,15 +141,8 @@ def forget_session(connection: Connection, conversation: str, session_id: str) -
 
 def charge_conversation(connection: Connection, conversation: str, session_cost_cents: int) -> int:
     """Set the session's cost so far and return what was added since the last run."""
-    conversations = table(ConversationRow)
-    before = connection.execute(
-        select(conversations.c.session_cost_cents).where(conversations.c.key == conversation)
-    ).scalar_one_or_none()
-    connection.execute(
-        update(conversations)
-        .where(conversations.c.key == conversation)
-        .values(session_cost_cents=session_cost_cents, updated_at=db_now())
-    )
+    before: int | None = _COST.run(connection, conversation=conversation).scalar_one_or_none()
+    _CHARGE.run(connection, conversation=conversation, cents=session_cost_cents, now=read_clock(connection))
     return max(0, session_cost_cents - (before or 0))
 
 

@@ -11,12 +11,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select, text, update
 
 from schemas.dispatch import Dispatch
 from storage.clock import read_clock
 from storage.pauses import COVERS_RUN
 from storage.rows import plain, table
+from storage.statements import Fixed
 from storage.states import check_move
 from storage.tables import DispatchRow, EventRow, RunRow, RunStatus
 
@@ -164,21 +165,21 @@ def join(connection: Connection, told: Collection[tuple[str, str]], *, now: floa
 
 def carried(connection: Connection, lead: str) -> tuple[Dispatch, ...]:
     """What the message of a run tells besides its own event, in order."""
-    rows, dispatches = table(RunRow), table(DispatchRow)
-    query = (
+    found = _CARRIED.run(connection, lead=lead).scalars()
+    return tuple(Dispatch.model_validate_json(body) for body in found)
+
+
+def _carried() -> Select[Any]:
+    rows, dispatches, lead = table(RunRow), table(DispatchRow), table(RunRow).alias("lead")
+    # Queued runs belong to a message only where its lead is queued itself: else they wait to be steered.
+    queued = select(lead.c.id).where(and_(lead.c.id == bindparam("lead"), lead.c.status == _QUEUED)).exists()
+    return (
         select(dispatches.c.body)
         .join(rows, rows.c.dispatch_id == dispatches.c.id)
-        .where(and_(rows.c.joined_to == lead, rows.c.message_id.is_(None)))
-        .where(or_(rows.c.status == _JOINED, _is_queued_lead(lead)))
+        .where(and_(rows.c.joined_to == bindparam("lead"), rows.c.message_id.is_(None)))
+        .where(or_(rows.c.status == _JOINED, queued))
         .order_by(rows.c.created_at, rows.c.id)
     )
-    return tuple(Dispatch.model_validate_json(body) for body in connection.execute(query).scalars())
-
-
-def _is_queued_lead(lead: str) -> Any:
-    """Queued runs belong to a message only where its lead is queued itself: else they wait to be steered."""
-    rows = table(RunRow).alias("lead")
-    return select(rows.c.id).where(and_(rows.c.id == lead, rows.c.status == _QUEUED)).exists()
 
 
 def told_in(connection: Connection, run_id: str) -> list[Dispatch]:
@@ -235,15 +236,18 @@ def rounds_of(connection: Connection, conversation: str, kind: str, *, limit: in
 
 def first_run_of(connection: Connection, conversation: str) -> str | None:
     """The run with which a conversation began."""
+    found: str | None = _FIRST.run(connection, conversation=conversation).scalar_one_or_none()
+    return found
+
+
+def _first() -> Select[Any]:
     rows = table(RunRow)
-    query = (
+    return (
         select(rows.c.id)
-        .where(rows.c.conversation == conversation)
+        .where(rows.c.conversation == bindparam("conversation"))
         .order_by(rows.c.created_at, rows.c.id)
         .limit(1)
     )
-    found: str | None = connection.execute(query).scalar_one_or_none()
-    return found
 
 
 def _dispatch(connection: Connection, run_id: str) -> Dispatch:
@@ -252,3 +256,7 @@ def _dispatch(connection: Connection, run_id: str) -> Dispatch:
         select(dispatches.c.body).join(rows, rows.c.dispatch_id == dispatches.c.id).where(rows.c.id == run_id)
     )
     return Dispatch.model_validate_json(connection.execute(query).scalar_one())
+
+
+_CARRIED: Final = Fixed(_carried)
+_FIRST: Final = Fixed(_first)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
+from sqlalchemy import Connection, Select, Update, and_, bindparam, func, select, update
 
 from schemas import references
 from schemas.references import How
@@ -86,7 +86,25 @@ def _linked() -> Select[Any]:
     )
 
 
+def _count() -> Select[Any]:
+    rows = table(LinkRow)
+    return select(func.count()).select_from(rows).where(rows.c.conversation == bindparam("about"))
+
+
+def _prove() -> Update:
+    rows = table(LinkRow)
+    claimed = and_(
+        rows.c.reference == bindparam("name"),
+        rows.c.conversation == bindparam("about"),
+        rows.c.proven.is_(False),
+    )
+    values = ("how", "connection", "subject", "proven", "by", "evidence")
+    return update(rows).where(claimed).values({name: bindparam(f"new_{name}") for name in values})
+
+
 _DIRECT: Final = Fixed(_direct)
+_COUNT: Final = Fixed(_count)
+_PROVE: Final = Fixed(_prove)
 _LINKED: Final = Fixed(_linked)
 
 
@@ -154,10 +172,7 @@ def learn(connection: Connection, conversation: str, links: Sequence[Link], *, n
     """Keep links of a conversation; one that was only claimed becomes proven. Return how many are new."""
     if not links:
         return 0
-    rows = table(LinkRow)
-    count: int = connection.execute(
-        select(func.count()).select_from(rows).where(rows.c.conversation == conversation)
-    ).scalar_one()
+    count: int = _COUNT.run(connection, about=conversation).scalar_one()
     added = 0
     for link in links:
         values = {
@@ -170,10 +185,8 @@ def learn(connection: Connection, conversation: str, links: Sequence[Link], *, n
         }
         name = plain(link.reference, limit=references.MAX_REFERENCE)
         if link.proven:
-            claimed = and_(
-                rows.c.reference == name, rows.c.conversation == conversation, rows.c.proven.is_(False)
-            )
-            connection.execute(update(rows).where(claimed).values(**values))
+            changed = {f"new_{column}": value for column, value in values.items()}
+            _PROVE.run(connection, name=name, about=conversation, **changed)
         if count + added >= MAX_LINKS:
             break
         row = {"reference": name, "conversation": conversation, **values, "created_at": now}

@@ -34,7 +34,7 @@ async def session(runner: Bench, run_id: str | None, **metadata: str) -> str:
         "environment_id": environment.remote_id,
         "metadata": {**({RUN_KEY: run_id} if run_id else {}), **metadata},
     }
-    return (await runner.world.service.create_session(params)).id
+    return await runner.world.service.create_session(params)
 
 
 async def work(runner: Bench, session_id: str) -> None:
