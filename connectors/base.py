@@ -301,6 +301,8 @@ class Connector(ABC):
     """Bytes. A larger webhook is answered 413 unread."""
     settings: ClassVar[type[ConnectionSettings]] = ConnectionSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = {}
+    own_outputs: ClassVar[Mapping[str, OutputSpec]] = {}
+    """What the hub itself posts and no rule can grant: see `connectors.own_posts`."""
     web_hosts: ClassVar[tuple[str, ...]] = ()
     """Hosts of the vendor's own pages, which text may link to; `*.example.com` for subdomains. The host of `api_url`
     comes on top."""

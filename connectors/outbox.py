@@ -31,6 +31,8 @@ from connectors.base import (
 from connectors.circuits import Circuits
 from connectors.healer import Healer
 from connectors.observations import Observations
+from connectors.own_posts import ASK, EDIT, edit
+from schemas.policy.approval import APPROVAL
 from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
 from schemas.policy.shapes import Refusal
 from schemas.result import Receipt, Result
@@ -244,8 +246,14 @@ class Outbox:
         try:
             post, poster = self._prepare(claim)
             async with asyncio.timeout_at(until):
-                found = await poster.find(post) if claim.attempts > 1 else None
-                receipt = found or await poster.create(post)
+                found = None
+                if post.output == EDIT:
+                    receipt = await edit(
+                        poster, post, self._outbound(claim.result).connector.own_outputs[ASK]
+                    )
+                else:
+                    found = await poster.find(post) if claim.attempts > 1 else None
+                    receipt = found or await poster.create(post)
         except PostRefusedError as error:
             clause = error.clause if isinstance(error, PostPolicyError) else None
             return await self._refuse(claim, str(error), clause=clause)
@@ -263,17 +271,25 @@ class Outbox:
         self._circuits.succeeded(claim.result.connection)
         return await self._keep(claim, receipt, found=found is not None)
 
-    def _prepare(self, claim: ResultClaim) -> tuple[Post, Poster]:
-        result = claim.result
+    def _outbound(self, result: Result) -> Outbound:
         outbound = self._connections().get(result.connection)
         if outbound is None:
             msg = f"no connection is called {result.connection!r}; it was removed from the configuration"
             raise PostRefusedError(msg)
+        return outbound
+
+    def _prepare(self, claim: ResultClaim) -> tuple[Post, Poster]:
+        result = claim.result
+        outbound = self._outbound(result)
         spec = outbound.connector.outputs.get(result.output)
+        spec = spec or outbound.connector.own_outputs.get(result.output)
         if spec is None:
             known = ", ".join(sorted(outbound.connector.outputs))
             msg = f"{outbound.connector.source} has no output {result.output!r}; it has {known}"
             raise PostRefusedError(msg)
+        if result.policy.approve is not None:
+            msg = "it needs people's approval, which only a run of this hub can ask for"
+            raise PostPolicyError(Refusal(APPROVAL, msg))
         secrets = self._known()
         if any(secrets.inside(text) for text in _texts(result.arguments)):
             # Judged before, where a run wanted it; another program's result comes this way unjudged.

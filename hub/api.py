@@ -1,5 +1,5 @@
 """The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. It reads, cancels,
-replays, and decides about dead letters.
+replays, approves, and decides about dead letters.
 
 Strict in what it takes. Every answer is a model of `hub.api_models`; errors are `{"error": …}` throughout.
 """
@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from hub import api_views, letter_views, spend_views
+from hub import api_views, approval_views, letter_views, spend_views
 from hub.api_access import Access
 from hub.api_models import (
     BudgetRequest,
@@ -41,6 +41,15 @@ from hub.api_models import (
     WorkerList,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
+from hub.approval_models import (
+    ApprovalDetail,
+    ApprovalList,
+    SaidView,
+    SayRequest,
+    VotedView,
+    VoteRequest,
+)
+from hub.approval_views import VoteError
 from hub.letter_views import LetterFilter
 from hub.settings import Settings
 from hub.spend_views import NotPausedError
@@ -50,13 +59,13 @@ from storage.database import Database, StorageUnavailableError
 from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, Position, decode_cursor
 from storage.replays import NotReplayableError
-from storage.tables import LetterStatus, RunStatus
+from storage.tables import ApprovalStatus, LetterStatus, RunStatus
 
 BASE: Final = "/api/v1"
 MAX_PAGE: Final = 200
 RETRY_AFTER_SECONDS: Final = "5"
 MAX_PATH: Final = 200
-NAMES: Final = ("events", "runs", "rules", "deliveries", "dead-letters", "workers", "pauses")
+NAMES: Final = ("events", "runs", "approvals", "rules", "deliveries", "dead-letters", "workers", "pauses")
 BY: Final = "api"
 """Who asked for a replay, as it is recorded: the API knows a token, no person."""
 
@@ -125,6 +134,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
     guarded = [Depends(door)]
     app.include_router(_events(database), prefix=BASE, dependencies=guarded)
     app.include_router(_runs(database), prefix=BASE, dependencies=guarded)
+    app.include_router(_approvals(database), prefix=BASE, dependencies=guarded)
     app.include_router(_letters(database), prefix=BASE, dependencies=guarded)
     app.include_router(_pauses(database, rules), prefix=BASE, dependencies=guarded)
     app.include_router(_others(database, rules), prefix=BASE, dependencies=guarded)
@@ -212,6 +222,45 @@ def _runs(database: Database) -> APIRouter:
     async def raise_budget(run_id: Id, asked: BudgetRequest) -> BudgetView:
         """Raise what a run may spend in all. One that waits at its budget goes on."""
         return await database.write(api_views.raise_budget, run_id, usd=asked.usd)
+
+    @routes.post("/runs/{run_id}/say", status_code=202, responses=_may(400, 404, 422))
+    async def say(run_id: Id, asked: SayRequest) -> SaidView:
+        """Tell the session of a run something, as a follow-up in its conversation."""
+        return await database.write(approval_views.say, run_id, text=asked.text, by=BY)
+
+    return routes
+
+
+def _approvals(database: Database) -> APIRouter:
+    routes = APIRouter(tags=["approvals"])
+
+    @routes.get("/approvals", responses=_may(404, 422))
+    async def list_approvals(
+        *,
+        status: Annotated[ApprovalStatus | None, Query()] = None,
+        run: Text = None,
+        limit: Limit = 50,
+    ) -> ApprovalList:
+        """What people are, or were, asked to approve, newest first."""
+        return await database.read(approval_views.listed, status=status, run=run, limit=limit)
+
+    @routes.get("/approvals/{approval_id}", responses=_may(404, 422))
+    async def show_approval(approval_id: Id) -> ApprovalDetail:
+        """One of them whole, by its id or code, with exactly what is approved."""
+        return await database.read(approval_views.shown, approval_id)
+
+    @routes.post("/approvals/{approval_id}", responses=_may(400, 404, 409, 422))
+    async def vote(approval_id: Id, asked: VoteRequest) -> VotedView:
+        """Approve or deny as an operator. 409 where it does not count: decided, expired, another content, or the rule
+        lets no operator approve."""
+        return await database.write(
+            approval_views.vote,
+            approval_id,
+            approve=asked.decision == "approve",
+            digest=asked.digest,
+            reason=asked.reason,
+            by=BY,
+        )
 
     return routes
 
@@ -340,6 +389,7 @@ def _handlers() -> dict[Any, Any]:
         AlreadyEndedError: late,
         BudgetError: late,
         NotPausedError: late,
+        VoteError: late,
         LetterResolvedError: late,
         NotReplayableError: late,
         CursorError: cursor,

@@ -52,6 +52,7 @@ MAX_SHOWN_ID: Final = 80
 LISTED: Final = {
     "event": "events list",
     "run": "runs list",
+    "approval": "approvals list",
     "dead letter": "dlq list",
     "rule": "rules check",
     "team": "rules check",

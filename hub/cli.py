@@ -9,7 +9,21 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import dlq, doctor, events, offline, pausing, replay, rules, running, runs, send, why
+from hub.commands import (
+    approvals,
+    dlq,
+    doctor,
+    events,
+    offline,
+    pausing,
+    replay,
+    rules,
+    running,
+    runs,
+    send,
+    steering,
+    why,
+)
 from hub.commands.terminal import emit, quiet_pipes, stop
 
 app = typer.Typer(
@@ -54,7 +68,10 @@ app.add_typer(rules.app, rich_help_panel=TRY)
 app.command("asyncapi", rich_help_panel=TRY)(offline.asyncapi)
 app.command("send", rich_help_panel=OPERATE)(send.send)
 app.add_typer(events.app, rich_help_panel=OPERATE)
+runs.app.command("approve")(steering.approve_run)
+runs.app.command("say")(steering.say_to_run)
 app.add_typer(runs.app, rich_help_panel=OPERATE)
+app.add_typer(approvals.app, rich_help_panel=OPERATE)
 app.command("why", rich_help_panel=OPERATE)(why.why)
 app.command("replay", rich_help_panel=OPERATE)(replay.replay)
 app.command("pause", rich_help_panel=OPERATE)(pausing.pause)

@@ -1,7 +1,7 @@
 """What happened, for the operating commands: from a running hub's JSON API, or straight from the database.
 
-Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `raise_budget`, `replay`, `retry`, `drop`,
-`pause` and `resume`.
+Both give the shapes of `hub.api_models`. Reads, but for `cancel`, `raise_budget`, `say`, `vote`, `replay`,
+`retry`, `drop`, `pause` and `resume`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from hub import api_views, letter_views, spend_views
+from hub import api_views, approval_views, letter_views, spend_views
 from hub.api_access import is_loopback
 from hub.api_models import (
     BudgetRequest,
@@ -43,6 +43,15 @@ from hub.api_models import (
     RunPage,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
+from hub.approval_models import (
+    ApprovalDetail,
+    ApprovalList,
+    SaidView,
+    SayRequest,
+    VotedView,
+    VoteRequest,
+)
+from hub.approval_views import VoteError
 from hub.letter_views import LetterFilter
 from hub.spend_views import NotPausedError
 from storage.budgets import BudgetError
@@ -50,6 +59,7 @@ from storage.database import Database, StorageUnavailableError, open_database
 from storage.dead_letters import LetterResolvedError
 from storage.queries import CursorError, decode_cursor
 from storage.replays import NotReplayableError
+from storage.tables import ApprovalStatus
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,7 +68,14 @@ M = TypeVar("M", bound=BaseModel)
 CALL_SECONDS: Final = 30.0
 PAGE: Final = 200
 """Most items the API gives at once."""
-TOO_LATE: Final = (AlreadyEndedError, BudgetError, LetterResolvedError, NotPausedError, NotReplayableError)
+TOO_LATE: Final = (
+    AlreadyEndedError,
+    BudgetError,
+    VoteError,
+    LetterResolvedError,
+    NotPausedError,
+    NotReplayableError,
+)
 """What is there and cannot be done with any more."""
 
 
@@ -92,6 +109,22 @@ class Records(ABC):
     @abstractmethod
     async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
         """Raise what a run may spend. Writes."""
+
+    @abstractmethod
+    async def say(self, given: str, asked: SayRequest) -> SaidView:
+        """Tell the session of a run something. Writes."""
+
+    @abstractmethod
+    async def approvals(self, *, status: ApprovalStatus | None, run: str | None, limit: int) -> ApprovalList:
+        """Approvals, newest first; at most PAGE of them."""
+
+    @abstractmethod
+    async def approval(self, given: str) -> ApprovalDetail:
+        """One approval by id, beginning of one, or code."""
+
+    @abstractmethod
+    async def vote(self, given: str, asked: VoteRequest) -> VotedView:
+        """Approve or deny. Writes."""
 
     @abstractmethod
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
@@ -151,6 +184,25 @@ class StoredRecords(Records):
 
     async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
         return await self._write(api_views.raise_budget, given, usd=asked.usd)
+
+    async def say(self, given: str, asked: SayRequest) -> SaidView:
+        return await self._write(approval_views.say, given, text=asked.text, by=f"command:{_user()}")
+
+    async def approvals(self, *, status: ApprovalStatus | None, run: str | None, limit: int) -> ApprovalList:
+        return await self._read(approval_views.listed, status=status, run=run, limit=limit)
+
+    async def approval(self, given: str) -> ApprovalDetail:
+        return await self._read(approval_views.shown, given)
+
+    async def vote(self, given: str, asked: VoteRequest) -> VotedView:
+        return await self._write(
+            approval_views.vote,
+            given,
+            approve=asked.decision == "approve",
+            digest=asked.digest,
+            reason=asked.reason,
+            by=f"command:{_user()}",
+        )
 
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
         return await self._write(
@@ -231,6 +283,19 @@ class RemoteRecords(Records):
 
     async def raise_budget(self, given: str, asked: BudgetRequest) -> BudgetView:
         return await self._post(BudgetView, f"runs/{quote(given, safe='')}/budget", asked)
+
+    async def say(self, given: str, asked: SayRequest) -> SaidView:
+        return await self._post(SaidView, f"runs/{quote(given, safe='')}/say", asked)
+
+    async def approvals(self, *, status: ApprovalStatus | None, run: str | None, limit: int) -> ApprovalList:
+        named = status.value if status is not None else None
+        return await self._get(ApprovalList, "approvals", {"status": named, "run": run, "limit": str(limit)})
+
+    async def approval(self, given: str) -> ApprovalDetail:
+        return await self._get(ApprovalDetail, f"approvals/{quote(given, safe='')}", {})
+
+    async def vote(self, given: str, asked: VoteRequest) -> VotedView:
+        return await self._post(VotedView, f"approvals/{quote(given, safe='')}", asked)
 
     async def replay(self, given: str, asked: ReplayRequest) -> ReplayView:
         return await self._post(ReplayView, f"events/{quote(given, safe='')}/replay", asked)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from router import schedules
+from router import approvals, schedules
 from router.definitions import check_system_message, check_tools
 from router.expressions import ExpressionError, compile_expression
 from router.grants import OutputPlan, OutputReader, OutputSpecs
@@ -20,6 +20,7 @@ from router.rules import expand_kinds
 from router.shapes import Finding, located, validate
 from schemas.config import SECRET_REFERENCE, is_glob
 from schemas.event import KINDS
+from schemas.policy.approval import ToolApproval
 
 _SECRET_NAMES: Final = (
     "token",
@@ -144,6 +145,7 @@ class RuleChecker:
         self._agents = agents
         """As written, by name."""
         self._check_part = check_part
+        self._specs = specs
         self._outputs = OutputReader(connections=names.connections, specs=specs)
         self._configured = sorted({source for source in names.connections.values() if source is not None})
 
@@ -151,7 +153,7 @@ class RuleChecker:
         """Findings about one rule as written, and its outputs."""
         match = raw.get("match")
         match = match if isinstance(match, dict) else {}
-        findings = [*self._references(raw), *self._match(match), *self._overrides(raw)]
+        findings = [*self._references(raw), *self._match(match), *self._overrides(raw), *self._approvals(raw)]
         if raw.get("schedule") is None:
             if "match" not in raw:
                 findings.append(Finding(("match",), "required, but missing; or give the rule a schedule"))
@@ -160,6 +162,17 @@ class RuleChecker:
             findings += self._schedule(raw)
             plan = self._outputs.read(raw.get("outputs"), origins=None)
         return findings + plan.findings, plan
+
+    def _approvals(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
+        """Who is asked about tools, and where."""
+        written = raw.get("approve")
+        for index, one in enumerate(written if isinstance(written, list) else [written]):
+            policy, _ = validate(ToolApproval, one)  # its shape is reported by the rule's own model
+            if policy is not None:
+                place: Location = ("approve", index) if isinstance(written, list) else ("approve",)
+                yield from approvals.findings(
+                    policy, place, connections=self._names.connections, specs=self._specs
+                )
 
     def _schedule(self, raw: Mapping[str, Any]) -> Iterator[Finding]:
         """The times, and that there is somewhere to answer to."""

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from pydantic import BaseModel
 
+from router import approvals
 from router.problems import hint, quote, unknown
 from router.shapes import Finding, validate
 from schemas.config import Output
@@ -134,6 +135,7 @@ class OutputReader:
         findings += wrong
         policy, wrong = _policy(output.output, options, specs.values())
         findings += wrong
+        findings += self._approval(output.output, policy, options)
         targets: dict[str, dict[str, Any]] = {}
         for source, spec in specs.items():
             target, wrong = validate(spec.target, options)
@@ -147,6 +149,14 @@ class OutputReader:
         if findings:
             return None, findings
         return PlannedOutput(name, output.output, connection, specs, targets, uses, policy), []
+
+    def _approval(self, output: str, policy: OutputPolicy, options: Mapping[str, Any]) -> list[Finding]:
+        if policy.approve is None:
+            return []
+        wrong = approvals.findings(
+            policy.approve, ("approve",), connections=self._connections, specs=self._specs
+        )
+        return [*wrong, *approvals.content_findings(output, options)]
 
     def _at_connection(self, output: str, connection: str) -> tuple[dict[str, OutputSpecLike], list[Finding]]:
         source = self._connections[connection]

@@ -79,6 +79,7 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
         repository=None if written.repository is None else _repository(written.repository),
         repositories=tuple(_repository(one) for one in written.repositories),
+        approve=written.approve,
         staged=written.staged,
         limits=Limits(
             budget_cents=written.limits.budget_cents,

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from runner.approvals import is_allowed
+from runner.asking import Call, denial
 from runner.closing import readers_refusal
 from runner.errors import RefusedError, ServiceError
 from runner.report import hosts_of, tool_answer, tool_result
 from runner.turn import ToolCall, Turn
 from schemas.dispatch import Grant
-from schemas.policy.shapes import Allowed, Judgement, Refusal, Staged
+from schemas.policy.approval import APPROVAL
+from schemas.policy.shapes import Allowed, Judgement, NeedsApproval, Refusal, Staged
 from schemas.result import Result
 from storage.results import Settled
 from storage.tables import ResultStatus
@@ -32,6 +35,11 @@ OLD_CALL: Final = "This belongs to a task that is over; it was not done."
 STAGED: Final = "Staged; not posted: this rule only shows what would be. Go on as if it had been done."
 MAX_REFUSED: Final = 10
 """Refusals of one output in a run, after which it is not judged any more: an agent that learns nothing costs money."""
+MAX_DENIED: Final = 5
+"""Denied or expired approvals of one run, after which nobody is asked again: people are no place to try things out."""
+NOT_AGAIN: Final = (
+    f"People did not approve {MAX_DENIED} requests of this run; nobody is asked again. Find another way."
+)
 MAX_REFUSALS: Final = 3
 """Answers to one call that the service may refuse while its history shows none, before the run fails over it."""
 
@@ -45,6 +53,8 @@ class Answers:
         self._timing = run.world.timing
         self._settled: dict[str, Settled] = {}
         self._wanted: set[str] = set()
+        self._held: set[str] = set()
+        """Calls that people have to approve first."""
         self._refusals: dict[str, int] = {}
         self._delay = self._timing.first_delay
         self.again_at = float("inf")
@@ -64,16 +74,45 @@ class Answers:
         self.again_at = float("inf")
         for call in self._turn.pending:
             await self._call(call)
-        for tool_use_id, name in self._turn.asking:
-            self._log.info("a tool asked for approval and was denied", tool=name)
-            denial = {
-                "type": "user.tool_confirmation",
-                "tool_use_id": tool_use_id,
-                "result": "deny",
-                "deny_message": NO_APPROVAL,
-            }
-            await self._send(denial, tool_use_id)
-        self._run.expect_results(expected=bool(self._wanted - self._turn.answered))
+        for tool_use_id, _ in self._turn.asking:
+            await self._tool(self._turn.asked(tool_use_id))
+        self._run.expect_results(expected=bool((self._wanted | self._held) - self._turn.answered))
+
+    def waits_for_people(self) -> set[str] | None:
+        """The calls for which the session waits, where only people can move it. None: something else may come yet."""
+        waiting = {call.id for call in self._turn.pending} | {id_ for id_, _ in self._turn.asking}
+        if not waiting or not self._turn.is_blocked or self._turn.reread or self.again_at < float("inf"):
+            return None
+        found = {call: self._run.approvals.of(call) for call in waiting}
+        return waiting if all(one is not None and one.is_open for one in found.values()) else None
+
+    async def _tool(self, asked: ToolCall) -> None:
+        """Allow or deny a tool that asks, or have people asked about it."""
+        run, call = self._run, Call(asked.id, asked.name, asked.input)
+        policy = next((one for one in run.claim.dispatch.approve if one.covers(asked.name)), None)
+        if not self._turn.is_own(asked):
+            await self._confirm(asked, OLD_CALL)
+        elif policy is None or run.claim.dispatch.staged:
+            await self._confirm(asked, NO_APPROVAL)
+        else:
+            known = run.approvals.of(asked.id)
+            if known is None and run.approvals.denials >= MAX_DENIED:
+                await self._confirm(asked, NOT_AGAIN)
+                return
+            known = known or await run.approvals.ask_for_tool(call, policy.policy)
+            if known.is_open:
+                self._held.add(asked.id)
+            elif is_allowed(known, call):
+                await self._confirm(asked, None)
+            else:
+                await self._confirm(asked, denial(known))
+
+    async def _confirm(self, asked: ToolCall, why_not: str | None) -> None:
+        answer = {"type": "user.tool_confirmation", "tool_use_id": asked.id, "result": "allow"}
+        if why_not is not None:
+            self._log.info("a tool asked for approval and was denied", tool=asked.name)
+            answer |= {"result": "deny", "deny_message": why_not}
+        await self._send(answer, asked.id)
 
     async def _call(self, call: ToolCall) -> None:
         run = self._run
@@ -89,6 +128,8 @@ class Answers:
             granted = ", ".join(grant.name for grant in dispatch.grants) or "none"
             text = f"There is no tool {call.name!r} here. Granted are: {granted}."
             await self._send(tool_answer(call.id, text, is_error=True), call.id)
+        elif (known := run.approvals.of(call.id)) is not None:
+            (self._held if known.is_open else self._wanted).add(call.id)
         elif call.id not in self._wanted:
             await self._judged(grant, call)
 
@@ -124,6 +165,18 @@ class Answers:
             case Allowed(arguments):
                 await run.want(_with(result, arguments), tool_use_id=call.id)
                 self._wanted.add(call.id)
+                return
+            case NeedsApproval() if run.approvals.denials >= MAX_DENIED:
+                settled = await run.settle(
+                    _with(result, {}),
+                    status=ResultStatus.REFUSED,
+                    tool_use_id=call.id,
+                    error=NOT_AGAIN,
+                    clause=APPROVAL,
+                )
+            case NeedsApproval(policy, arguments):
+                await run.approvals.hold(grant, _with(result, arguments), policy, call.id)
+                self._held.add(call.id)
                 return
             case Staged(arguments):
                 settled = await run.settle(

@@ -169,10 +169,8 @@ class Following:
                 self._turn.read_history(payload.events)
         elif kind == "results":
             self._answers.take(payload)
-        elif kind == "follow_up":
-            self._follow_up(payload)
-        elif kind == "budget":
-            self._budget_at = self._loop.time()
+        elif kind in {"approvals", "follow_up", "budget"}:
+            self._news(kind, payload)
         elif kind == "broken":
             raise payload
         elif kind == "gone" and self._turn.ending is None:
@@ -198,13 +196,24 @@ class Following:
             try:
                 await self._answers.give()
                 await self._steering.give()
+                if self._answers.waits_for_people() is not None:
+                    self._turn.ending = Ending.WAITING
             except RefusedError as error:
                 if not error.gone:
                     raise
                 self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {error}"
 
+    def _news(self, kind: str, payload: Any) -> None:
+        """The worker saw something in the database that concerns this run's session."""
+        if kind == "approvals":
+            self._run.approvals.take(payload)
+        elif kind == "budget":
+            self._budget_at = self._loop.time()
+        else:
+            self._follow_up(payload)
+
     def _follow_up(self, manner: str) -> None:
-        """The worker saw that a follow-up waits for this run's session."""
+        """A follow-up waits to be told."""
         if manner == "interrupt" and self._run.stop_reason is None:
             self._run.stop_reason = FOLLOW_UP
         self._steering.wanted = True

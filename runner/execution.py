@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from runner.approvals import Approvals
 from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
 from runner.closing import DONE, closing_words
@@ -34,6 +35,7 @@ from schemas.redaction import without_secrets
 from schemas.result import Result
 from schemas.topics import RESULTS
 from storage import conversations, runs
+from storage.approvals import PEOPLE
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
 from storage.results import (
@@ -89,6 +91,7 @@ class RunExecution:
         self.tokens_due = 0.0
         """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
         self.budget = Budget(self)
+        self.approvals = Approvals(self)
         self.given_back = False
         """Nobody holds the run any more: it waits for a person."""
         self.inbox: Inbox = asyncio.Queue()
@@ -150,6 +153,7 @@ class RunExecution:
         self.slots = slots_of(connection, self.claim.run_id)
         settled = settled_results(connection, [self.claim.run_id]).get(self.claim.run_id, [])
         self._settled = {result.slot: result for result in settled}
+        self.approvals.load(connection)
 
     async def _advance(self) -> None:
         try:
@@ -158,6 +162,8 @@ class RunExecution:
                     return
                 if self.status is RunStatus.CREATING:
                     await self._open()
+                elif self.status is RunStatus.WAITING and self.claim.row.get("waits_for") == PEOPLE:
+                    await self.approvals.resume()
                 elif self.status is RunStatus.WAITING:
                     await self.budget.resume()
                 else:
@@ -201,7 +207,9 @@ class RunExecution:
                 raise
             await self._replace_session(str(error))
         else:
-            if self.budget.is_waited_at(turn):
+            if turn.ending is Ending.WAITING:
+                await self.approvals.wait(turn)
+            elif self.budget.is_waited_at(turn):
                 await self.budget.wait(turn)
             else:
                 await self.end_with(turn)
@@ -336,7 +344,9 @@ class RunExecution:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
         await self._catch_up()
-        posted = any(result.status in DONE for result in self._settled.values())
+        posted = any(  # the agent's own: no slot of the hub's words has a colon
+            result.status in DONE and ":" in slot for slot, result in self._settled.items()
+        )
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
         status, reason = outcome_of(turn, self.stop_reason, posted=posted)
@@ -372,6 +382,7 @@ class RunExecution:
                 cost_cents=cost,
             ):
                 raise LostError
+            self.approvals.withdraw(connection)
             for result in wanted:
                 if dispatch.staged:
                     staged = settle_result(connection, result, status=ResultStatus.STAGED, tool_use_id=None)

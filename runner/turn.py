@@ -33,6 +33,8 @@ class Ending(StrEnum):
     """An interrupt ended it: ours where the run has a stop reason, otherwise somebody else's."""
     GONE = "gone"
     """The session was terminated or deleted."""
+    WAITING = "waiting"
+    """Not ended: the session waits for answers that people have to give first."""
     UNKNOWN = "unknown"
     """It ended in a way this version does not know, and needs a person's attention."""
 
@@ -77,8 +79,8 @@ class Turn:
     _taken: set[str] = field(default_factory=set)
     """First lines of those that were taken up."""
     _calls: dict[str, ToolCall] = field(default_factory=dict)
-    _asks: dict[str, str] = field(default_factory=dict)
-    """Tool uses that ask for a permission: event id → tool name."""
+    _asks: dict[str, ToolCall] = field(default_factory=dict)
+    """Tool uses that ask for a permission, by event id."""
     _own: set[str] = field(default_factory=set)
     """Tool uses of this turn."""
     _blocking: set[str] = field(default_factory=set)
@@ -95,7 +97,16 @@ class Turn:
     @property
     def asking(self) -> list[tuple[str, str]]:
         """(event id, tool name) of tools that wait for a permission."""
-        return [(id_, name) for id_, name in self._asks.items() if self._open(id_)]
+        return [(id_, call.name) for id_, call in self._asks.items() if self._open(id_)]
+
+    def asked(self, id_: str) -> ToolCall:
+        """A tool use that asks for a permission; the name is `server/tool` where an MCP server has it."""
+        return self._asks[id_]
+
+    @property
+    def is_blocked(self) -> bool:
+        """The session is idle and waits for answers, as far as they are known."""
+        return bool(self._blocking - self.answered)
 
     @property
     def unmet(self) -> str | None:
@@ -206,7 +217,14 @@ class Turn:
             case "agent.tool_use" | "agent.mcp_tool_use" if id_:
                 self._known.add(id_)
                 if _field(event, "evaluated_permission") == "ask":
-                    self._asks.setdefault(id_, str(_field(event, "name")))
+                    server, given = _field(event, "mcp_server_name"), _field(event, "input")
+                    name = str(_field(event, "name"))
+                    call = ToolCall(
+                        id_,
+                        f"{server}/{name}" if isinstance(server, str) and server else name,
+                        dict(given) if isinstance(given, dict) else {},
+                    )
+                    self._asks.setdefault(id_, call)
             case "user.custom_tool_result":
                 self.answered.add(str(_field(event, "custom_tool_use_id")))
             case "user.tool_confirmation" | "user.tool_result":

@@ -14,12 +14,14 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from runner.approvals import look_after
 from runner.execution import RunExecution
 from runner.lease import Lease
+from runner.report import FOLLOW_UP
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
-from storage import budgets, follow_ups, runs
+from storage import approvals, budgets, follow_ups, runs
 from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
@@ -154,6 +156,10 @@ class Worker:
                     tasks.create_task(
                         self._again(self._look_for_follow_ups, self._timing.follow_up_poll),
                         name="runner-follow-ups",
+                    ),
+                    tasks.create_task(
+                        self._again(self._look_after_approvals, self._timing.stop_poll),
+                        name="runner-approvals",
                     ),
                     tasks.create_task(
                         self._again(self._hand_out_results, 0.0, rest=IDLE_SECONDS), name="runner-results"
@@ -313,6 +319,19 @@ class Worker:
             held = self._running.get(run_id)
             if held is not None:
                 held[0].ask_to_raise(cents)
+
+    async def _look_after_approvals(self) -> None:
+        """Close and show what was decided or is over, and tell runs at work of it. Wake runs that wait for people
+        while a follow-up wants to interrupt them."""
+        await look_after(self._world.database, self._world.announce)
+        for run_id in await self._world.database.read(follow_ups.held_up):
+            await self._world.database.write(runs.ask_to_stop, run_id, reason=FOLLOW_UP)
+        asking = {run_id: held for run_id, held in self._running.items() if held[0].approvals.is_waiting}
+        if not asking:
+            return
+        found = await self._world.database.read(approvals.of_runs, list(asking))
+        for run_id, (execution, _) in asking.items():
+            execution.inbox.put_nowait(("approvals", found.get(run_id, [])))
 
     async def _look_for_follow_ups(self) -> None:
         """Tell runs at work of follow-ups that want to be told at once."""

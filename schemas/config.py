@@ -24,7 +24,9 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.durations import Duration, LongDuration, QuietTime, brief
 from schemas.event import KINDS, TRUSTS, Trust
+from schemas.policy.approval import ToolApproval
 
 FollowUp = Literal["steer", "queue", "interrupt", "new", "ignore"]
 """What an event does to a conversation whose session is at work: speak into it, wait for its turn, stop it
@@ -38,51 +40,13 @@ DEFAULT_WHO: Final[tuple[Trust, ...]] = ("owner", "member", "collaborator", "sys
 SECRET_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s].*")
 """The only form in which the configuration may speak of a secret."""
 
-MAX_TIMEOUT: Final = timedelta(hours=24)
-MAX_GATHER: Final = timedelta(minutes=10)
-MAX_WAIT: Final = timedelta(days=7)
 MAX_BUDGET_USD: Final = 100_000
-_BRIEF: Final = 60
-_DURATION: Final = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?")
 _WILD: Final = re.compile(r"[*?\[]")
 
 
 def is_glob(pattern: str) -> bool:
     """Whether `pattern` holds a wildcard (`*`, `?` or `[...]`)."""
     return _WILD.search(pattern) is not None
-
-
-def long_duration(value: object) -> timedelta:
-    """The same as `duration`, up to seven days. Raises ValueError."""
-    return duration(value, longest=MAX_WAIT)
-
-
-def duration(value: object, *, longest: timedelta | None = None) -> timedelta:
-    """`30s`, `15m`, `2h` or `1h30m` as a time span above zero and up to 24 h. Raises ValueError."""
-    most = longest or MAX_TIMEOUT
-    if isinstance(value, timedelta):
-        span = value
-    elif isinstance(value, str) and value and (found := _DURATION.fullmatch(value.strip())) is not None:
-        hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        span = timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    else:
-        msg = f"{_brief(value)} is not a duration: write a whole number with its unit, such as 30s, 15m or 2h"
-        raise ValueError(msg)
-    if not timedelta() < span <= most:
-        msg = f"{_brief(value)} is outside the range: above 0s, at most {most // timedelta(hours=1)}h"
-        raise ValueError(msg)
-    return span
-
-
-def quiet_time(value: object) -> timedelta:
-    """A duration up to 10 minutes; `0s` for none at all. Raises ValueError."""
-    if value in {"0s", "0m", timedelta()}:
-        return timedelta()
-    span = duration(value)
-    if span > MAX_GATHER:
-        msg = f"{_brief(value)} is outside the range: at most 10m"
-        raise ValueError(msg)
-    return span
 
 
 def money(value: object) -> Decimal:
@@ -92,13 +56,13 @@ def money(value: object) -> Decimal:
         with suppress(InvalidOperation):
             amount = Decimal(str(value))
     if amount is None or not amount.is_finite():
-        msg = f"{_brief(value)} is not an amount of US dollars, such as 2.50"
+        msg = f"{brief(value)} is not an amount of US dollars, such as 2.50"
         raise ValueError(msg)
     if not 0 < amount <= MAX_BUDGET_USD:
-        msg = f"{_brief(value)} is outside the range: above 0, at most {MAX_BUDGET_USD} US dollars"
+        msg = f"{brief(value)} is outside the range: above 0, at most {MAX_BUDGET_USD} US dollars"
         raise ValueError(msg)
     if amount * 100 != (amount * 100).to_integral_value():
-        msg = f"{_brief(value)} is not a whole number of cents: write at most two decimals"
+        msg = f"{brief(value)} is not a whole number of cents: write at most two decimals"
         raise ValueError(msg)
     return amount
 
@@ -108,16 +72,16 @@ def one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 3]}..."
+def one_or_more(value: object) -> object:
+    """A single mapping where a list is wanted stands for a list of one."""
+    return (value,) if isinstance(value, dict) else value
 
 
 def check_name(name: str) -> None:
     """Raise ValueError unless `name` can stand in a path: names of connections do."""
     if _NAME.fullmatch(name) is None:
         msg = (
-            f"the name {_brief(name)} is not usable: up to 64 letters, digits, '.', '_' or '-', no sign first"
+            f"the name {brief(name)} is not usable: up to 64 letters, digits, '.', '_' or '-', no sign first"
         )
         raise ValueError(msg)
 
@@ -143,25 +107,6 @@ Texts = Annotated[
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
 Condition = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": 2000})]
 """CEL. Its length is checked where it is compiled."""
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["2h"]}),
-]
-QuietTime = Annotated[
-    timedelta,
-    BeforeValidator(quiet_time),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["10s"]}
-    ),
-]
-LongDuration = Annotated[
-    timedelta,
-    BeforeValidator(long_duration),
-    WithJsonSchema(
-        {"type": "string", "pattern": r"^(\d{1,6}h)?(\d{1,6}m)?(\d{1,6}s)?$", "examples": ["72h"]}
-    ),
-]
 Money = Annotated[
     Decimal,
     BeforeValidator(money),
@@ -394,7 +339,7 @@ class Output(_Strict):
             raise ValueError(msg)
         [(name, options)] = value.items()
         if options is not None and not isinstance(options, dict):
-            msg = f"the options of {_brief(name)} must be a mapping, such as {{to: origin}}"
+            msg = f"the options of {brief(name)} must be a mapping, such as {{to: origin}}"
             raise ValueError(msg)
         return {"output": name, "options": options or {}}
 
@@ -463,6 +408,8 @@ class Rule(_Strict):
     outputs: Annotated[tuple[Output, ...], Field(max_length=50)] = ()
     staged: bool = False
     """Show what would be posted, the report too, and post nothing."""
+    approve: Annotated[tuple[ToolApproval, ...], BeforeValidator(one_or_more), Field(max_length=20)] = ()
+    """People are asked about these tools where the agent's definition says `always_ask`."""
     report: Literal["origin", "failures", "none"] = "origin"
     """What is posted where the event came from at the end: the agent's last message (unless it commented
     there itself) and failures; failures only; or nothing."""
@@ -488,9 +435,7 @@ class Rule(_Strict):
     def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for pattern in value:
             if not any(fnmatchcase(kind, pattern) for kind in KINDS):
-                msg = (
-                    f"no kind is like {_brief(pattern)}; kinds are such as pr.merged, or a glob such as pr.*"
-                )
+                msg = f"no kind is like {brief(pattern)}; kinds are such as pr.merged, or a glob such as pr.*"
                 raise ValueError(msg)
         return value
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.event import Event, Visibility
+from schemas.policy.approval import ToolApproval
 from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
@@ -138,6 +139,8 @@ class Dispatch(BaseModel):
     outcome: Outcome | None = None
     """Judged in the session that this dispatch opens."""
     grants: tuple[Grant, ...] = ()
+    approve: tuple[ToolApproval, ...] = ()
+    """Which tools that ask (`always_ask`) people may allow. Every other one is denied."""
     staged: bool = False
     """Nothing of this run is posted; what would be is recorded."""
     repository: Repository | None = None

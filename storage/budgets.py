@@ -108,6 +108,7 @@ def wait_at_budget(connection: Connection, claim: Claim, *, until: float, **valu
         lease_until=0.0,
         due_at=until,
         deadline_at=until,
+        waits_for=None,
         **values,
     )
 

@@ -109,6 +109,22 @@ def waiting_for(connection: Connection, owner: str) -> dict[str, str]:
     return {run_id: manner for run_id, manner in found}  # noqa: C416 - rows are not tuples
 
 
+_HELD_UP: Final = text(
+    f"""
+SELECT DISTINCT active.id FROM run AS waiting
+JOIN run AS active ON active.conversation = waiting.conversation
+WHERE waiting.status = 'queued' AND waiting.manner = 'interrupt' AND waiting.due_at <= :now
+AND active.status = 'waiting' AND active.stop_reason IS NULL
+AND NOT {COVERS_RUN.format(run="waiting")}
+"""  # noqa: S608 - constants of ours
+)
+
+
+def held_up(connection: Connection) -> list[str]:
+    """Runs that wait for people while a follow-up wants to interrupt them."""
+    return list(connection.execute(_HELD_UP, {"now": read_clock(connection)}).scalars())
+
+
 def reserve(connection: Connection, run_id: str, conversation: str) -> Group | None:
     """The next message for the session of a run at work, written down before it is sent. None: nothing waits.
 

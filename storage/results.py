@@ -108,6 +108,13 @@ def _row(result: Result, *, body: bytes, now: float, tool_use_id: str | None) ->
     }
 
 
+def hold_result(connection: Connection, result: Result, *, tool_use_id: str | None) -> bool:
+    """Store a result that people have to approve first, once. It is announced to nobody. True when it is new."""
+    now = read_clock(connection)
+    row = _row(result, body=result.model_dump_json().encode(), now=now, tool_use_id=tool_use_id)
+    return bool(insert_new(connection, ResultRow, [row | {"status": ResultStatus.HELD.value}]))
+
+
 def want_result(connection: Connection, result: Result, *, tool_use_id: str | None) -> bool:
     """Store a result and its message, once. True when it is new."""
     now = read_clock(connection)

@@ -13,9 +13,18 @@ from sqlmodel import Field, SQLModel
 import storage.canary_tables
 import storage.healing_tables
 import storage.spend_tables  # noqa: F401 - registers its tables on the metadata
+from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
 from storage.conversation_tables import ConversationRow, ConversationSubject, LinkRow, PlaceRow
 
-__all__ = ["ConversationRow", "ConversationSubject", "LinkRow", "PlaceRow"]
+__all__ = [
+    "ApprovalRow",
+    "ApprovalStatus",
+    "ApprovalVote",
+    "ConversationRow",
+    "ConversationSubject",
+    "LinkRow",
+    "PlaceRow",
+]
 
 
 class RunStatus(StrEnum):
@@ -32,7 +41,7 @@ class RunStatus(StrEnum):
     STOPPING = "stopping"
     """An interrupt is wanted (timeout, cancel, lost repository); waiting for the session to go idle."""
     WAITING = "waiting"
-    """The session stands at its budget, and the rule lets a person raise it. Nobody holds the run."""
+    """The session waits for people: at its budget, or for their approval. Nobody holds the run."""
     REPORTING = "reporting"
     """The session's turn is over; the last posts are on their way."""
     SUCCEEDED = "succeeded"
@@ -52,6 +61,8 @@ class RunStatus(StrEnum):
 class ResultStatus(StrEnum):
     """Where a result stands."""
 
+    HELD = "held"
+    """Wanted, and people have to approve it first: `approval`."""
     PENDING = "pending"
     """Wanted; not yet taken from Kafka by a poster."""
     READY = "ready"
@@ -290,6 +301,8 @@ class RunRow(SQLModel, table=True):
     """By what it was held back last, while it was queued: `paused`. It is held now if it is queued still."""
     held_at: float | None = Field(default=None, sa_column=Column(Double))
     """When it was first held back."""
+    waits_for: str | None = None
+    """What a run waits for that is `waiting`: `people` who approve; None for a budget that is raised."""
 
 
 class ResultRow(SQLModel, table=True):

@@ -18,7 +18,7 @@ from connectors.base import (
 )
 from connectors.github import verify as signatures
 from connectors.github.normalise import normalise
-from connectors.github.outputs import OUTPUTS
+from connectors.github.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.github.settings import GitHubSettings
 from connectors.healer import Healer
 
@@ -31,6 +31,7 @@ class GitHubConnector(Connector):
     """GitHub sends nothing above 25 MB (docs, "Webhook events and payloads")."""
     settings: ClassVar[type[ConnectionSettings]] = GitHubSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    own_outputs: ClassVar[Mapping[str, OutputSpec]] = OWN_OUTPUTS
     web_hosts: ClassVar[tuple[str, ...]] = ("github.com", "*.githubusercontent.com")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:

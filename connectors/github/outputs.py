@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
+from connectors.own_posts import MAX_VALUE, own_outputs
 from schemas.config import one_or_many
 from schemas.policy.shapes import MAX_DIFF_LINES, MAX_FILES, ChangePolicy, PathPolicy
 
@@ -58,6 +59,11 @@ class CommentArguments(OutputArguments):
     text: Markdown = Field(
         description="The comment, in GitHub Markdown. @mentions are shown but notify nobody."
     )
+
+
+class AskArguments(CommentArguments):
+    value: str | None = Field(default=None, max_length=MAX_VALUE)
+    """What a button would stand for. GitHub has none."""
 
 
 class ThreadTarget(CommentTarget):
@@ -263,3 +269,5 @@ OUTPUTS: Final[dict[str, OutputSpec]] = {
         to_origin=True,
     ),
 }
+
+OWN_OUTPUTS: Final = own_outputs(CommentTarget, AskArguments)

@@ -16,6 +16,7 @@ from connectors.github.marks import CheckRuns, Labels, Reactions, Statuses
 from connectors.github.pull_requests import PullRequests
 from connectors.github.rest import Rest
 from connectors.github.settings import GitHubSettings
+from connectors.own_posts import ASK
 from schemas.result import Receipt
 
 
@@ -50,6 +51,7 @@ class GitHubPoster(Poster):
             "add_label": Labels(client),
             "set_commit_status": Statuses(client),
             "create_check_run": CheckRuns(client),
+            ASK: Comments(client),
         }
 
     @classmethod

@@ -13,7 +13,7 @@ from connectors.base import ConnectionSettings, Connector, Identity, Normalised,
 from connectors.healer import Healer
 from connectors.jira import normalise as reading
 from connectors.jira import verify as proof
-from connectors.jira.outputs import OUTPUTS
+from connectors.jira.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.jira.settings import JiraSettings
 
 
@@ -23,6 +23,7 @@ class JiraConnector(Connector):
     source: ClassVar[str] = "jira"
     settings: ClassVar[type[ConnectionSettings]] = JiraSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    own_outputs: ClassVar[Mapping[str, OutputSpec]] = OWN_OUTPUTS
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:
         """See `verify.check`: four kinds of proof, the strongest present decides."""

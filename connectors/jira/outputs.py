@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
+from connectors.own_posts import MAX_VALUE, own_outputs
 
 IssueKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*-[0-9]+$", max_length=100)]
 Label = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=255)]
@@ -33,6 +34,13 @@ class CommentArguments(OutputArguments):
     """A comment."""
 
     text: str = Field(min_length=1, description="The comment, in Markdown.")
+
+
+class AskArguments(CommentArguments):
+    """A question."""
+
+    value: str | None = Field(default=None, max_length=MAX_VALUE)
+    """What a button would stand for. Jira has none."""
 
 
 class TransitionTarget(IssueTarget):
@@ -118,3 +126,5 @@ OUTPUTS: Final[Mapping[str, OutputSpec]] = {
         to_origin=True,
     ),
 }
+
+OWN_OUTPUTS: Final[Mapping[str, OutputSpec]] = own_outputs(IssueTarget, AskArguments)

@@ -17,6 +17,7 @@ from connectors.jira.comments import Comments
 from connectors.jira.outputs import IssueTarget
 from connectors.jira.settings import JiraSettings
 from connectors.jira.workflow import Labels, RemoteLinks, Transitions
+from connectors.own_posts import ASK
 from schemas.result import Receipt
 
 _ISSUE: Final = re.compile(r"^[A-Za-z0-9_]+(?:-[0-9]+)?$")
@@ -42,6 +43,7 @@ class JiraPoster(Poster):
             "add_remote_link": RemoteLinks(self._client),
             "add_label": Labels(self._client, add=True),
             "remove_label": Labels(self._client, add=False),
+            ASK: Comments(self._client),
         }
 
     async def find(self, post: Post) -> Receipt | None:

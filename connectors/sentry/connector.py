@@ -22,7 +22,7 @@ from connectors.body import read_object
 from connectors.healer import Healer
 from connectors.sentry import verify
 from connectors.sentry.normalise import RESOURCE_HEADER, normalise
-from connectors.sentry.outputs import OUTPUTS
+from connectors.sentry.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.sentry.payloads import infer_resource
 from connectors.sentry.settings import SentrySettings
 
@@ -33,6 +33,7 @@ class SentryConnector(Connector):
     source: ClassVar[str] = "sentry"
     settings: ClassVar[type[ConnectionSettings]] = SentrySettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    own_outputs: ClassVar[Mapping[str, OutputSpec]] = OWN_OUTPUTS
     web_hosts: ClassVar[tuple[str, ...]] = ("sentry.io", "*.sentry.io")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:  # noqa: ARG002 - the timestamp is not signed

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
+from connectors.own_posts import MAX_VALUE, own_outputs
 from connectors.sentry.pulls import split_address
 
 MAX_ASSIGNEE: Final = 200
@@ -24,6 +25,13 @@ class CommentArguments(OutputArguments):
     """What the agent says."""
 
     text: str = Field(min_length=1, description="The comment, in Markdown.")
+
+
+class AskArguments(CommentArguments):
+    """A question."""
+
+    value: str | None = Field(default=None, max_length=MAX_VALUE)
+    """What a button would stand for. Sentry has none."""
 
 
 class StatusArguments(OutputArguments):
@@ -89,3 +97,5 @@ OUTPUTS: Final[Mapping[str, OutputSpec]] = {
         to_origin=True,
     ),
 }
+
+OWN_OUTPUTS: Final[Mapping[str, OutputSpec]] = own_outputs(IssueTarget, AskArguments)

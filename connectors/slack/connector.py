@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from connectors.base import ConnectionSettings, Connector, Identity, Normalised, OutputSpec, Poster, Request
 from connectors.healer import Healer
 from connectors.slack.normalise import normalise
-from connectors.slack.outputs import OUTPUTS
+from connectors.slack.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.slack.settings import SlackSettings
 from connectors.slack.verify import sign, verify
 
@@ -24,6 +24,7 @@ class SlackConnector(Connector):
     source: ClassVar[str] = "slack"
     settings: ClassVar[type[ConnectionSettings]] = SlackSettings
     outputs: ClassVar[Mapping[str, OutputSpec]] = OUTPUTS
+    own_outputs: ClassVar[Mapping[str, OutputSpec]] = OWN_OUTPUTS
     web_hosts: ClassVar[tuple[str, ...]] = ("slack.com", "*.slack.com")
 
     def verify(self, request: Request, *, secrets: Sequence[str], now: float) -> None:

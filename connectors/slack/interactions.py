@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from connectors.base import Fact, Identity, Normalised, Outcome
 from connectors.body import epoch, get, text_at
+from connectors.slack.buttons import PREFIX
 from connectors.slack.people import Home, click_actor
 from connectors.slack.places import Place, bounded, short_id_at
 from connectors.slack.text import TITLE_LENGTH, mentioned, raw_text, readable, title
@@ -41,6 +42,7 @@ PICKED: Final = (
 )
 TYPED: Final = frozenset({"plain_text_input", "email_text_input", "url_text_input", "number_input"})
 MAX_FIELDS: Final = 100
+MAX_VALUE: Final = 200
 
 
 def read_interaction(body: Mapping[str, Any], *, identity: Identity, digest: str) -> Normalised:
@@ -65,11 +67,21 @@ def read_interaction(body: Mapping[str, Any], *, identity: Identity, digest: str
         account=home.team,
         occurred_at=epoch(get(body, "actions", 0, "action_ts")) or epoch(get(body, "action_ts")),
         text=text,
+        changed=_clicked(body),
         mentions=mentioned(written),
         visibility=place.visibility,
         address=_address(body, place),
     )
     return Normalised(outcome=Outcome.HANDLED, delivery_key=delivery, facts=(fact,), payload=body)
+
+
+def _clicked(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Which of our own buttons, and what it stands for. Other people's buttons stay in the payload."""
+    action = text_at(body, "actions", 0, "action_id") or ""
+    value = text_at(body, "actions", 0, "value")
+    if text_at(body, "type") != "block_actions" or not action.startswith(PREFIX) or not value:
+        return {}
+    return {"action": {"to": action[:MAX_VALUE]}, "value": {"to": value[:MAX_VALUE]}}
 
 
 def _delivery(body: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
+from connectors.own_posts import MAX_VALUE, own_outputs
 
 MAX_TEXT: Final = 100_000
 """Characters of Markdown taken from an agent; what does not fit the messages of one post is cut with a note.
@@ -32,6 +33,13 @@ class CommentArguments(OutputArguments):
     """A reply."""
 
     text: Text = Field(description="The reply, in Markdown.")
+
+
+class AskArguments(CommentArguments):
+    """A question with two buttons."""
+
+    value: str | None = Field(default=None, max_length=MAX_VALUE)
+    """What the buttons stand for. None: it has none any more."""
 
 
 class PostMessageTarget(OutputTarget):
@@ -114,3 +122,5 @@ OUTPUTS: Final = {
         to_origin=True,
     ),
 }
+
+OWN_OUTPUTS: Final = own_outputs(CommentTarget, AskArguments)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.base import (
     Identity,
@@ -22,10 +23,12 @@ from connectors.base import (
 )
 from connectors.body import id_at, text_at
 from connectors.slack.api import SlackApi, SlackRefusedError
+from connectors.slack.buttons import blocks
 from connectors.slack.mrkdwn import mrkdwn, naming
 from connectors.slack.outputs import (
     AddReactionArguments,
     AddReactionTarget,
+    AskArguments,
     CommentArguments,
     CommentTarget,
     PostMessageArguments,
@@ -70,6 +73,8 @@ class SlackPoster(Poster):
         nothing.
         """
         match post.arguments:
+            case AskArguments():
+                return await self._find_written(post, cut(_text(post, post.arguments.text), most=1))
             case CommentArguments() | PostMessageArguments():
                 return await self._find_written(post, cut(_text(post, post.arguments.text)))
             case UpdateMessageArguments():
@@ -85,6 +90,8 @@ class SlackPoster(Poster):
     async def create(self, post: Post) -> Receipt:
         """Carry the post out. Parts that a `find` just before saw are left as they are."""
         match post.arguments:
+            case AskArguments():
+                return await self._write(post, cut(_text(post, post.arguments.text), most=1))
             case CommentArguments() | PostMessageArguments():
                 return await self._write(post, cut(_text(post, post.arguments.text)))
             case UpdateMessageArguments():
@@ -106,14 +113,17 @@ class SlackPoster(Poster):
         if kind != "message" or not channel or not ts:
             msg = f"{post.output}: {receipt.artefact!r} is no message that could be changed"
             raise PostRefusedError(msg)
-        body = {
+        shown = cut(_text(post, text), most=1)[0]
+        body: dict[str, Any] = {
             "channel": channel,
             "ts": ts,
-            "text": cut(_text(post, text), most=1)[0],
+            "text": shown,
             "parse": "none",
             "link_names": False,
             "metadata": mark(post.run, post.slot, 1),
         }
+        if isinstance(post.arguments, AskArguments):
+            body["blocks"] = blocks(shown, post.arguments.value)
         try:
             await self._api.write("chat.update", body)
         except SlackRefusedError as error:
@@ -175,6 +185,8 @@ class SlackPoster(Poster):
         }
         if thread is not None:
             body["thread_ts"] = thread
+        if isinstance(post.arguments, AskArguments):
+            body["blocks"] = blocks(text, post.arguments.value)
         answer = await self._api.write("chat.postMessage", body)
         ts = text_at(answer, "ts")
         if ts is None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from schemas.policy.links import MAX_TEXT, foreign, hidden, without_foreign
 from schemas.policy.places import judge_places
 from schemas.policy.secrets import KnownSecrets, TooMuchError, redact, scan
-from schemas.policy.shapes import Allowed, Judgement, OutputPolicy, Refusal, Staged
+from schemas.policy.shapes import Allowed, Judgement, NeedsApproval, OutputPolicy, Refusal, Staged
 from schemas.policy.unseen import visible
 
 MAX_DEPTH: Final = 12
@@ -88,7 +88,9 @@ class Gate:
                 if refusal is not None:
                     return refusal
         whole = {name: cleaned.get(name, value) for name, value in arguments.items()}
-        return Staged(whole) if is_shown_only else Allowed(whole)
+        if is_shown_only:
+            return Staged(whole)
+        return Allowed(whole) if policy.approve is None else NeedsApproval(policy.approve, whole)
 
     def own_words(self, text: str, *, policy: OutputPolicy | None = None, hosts: Iterable[str] = ()) -> str:
         """Text that the hub itself posts, made safe rather than refused: nobody is there to write it better."""

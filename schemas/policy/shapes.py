@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
+from schemas.policy.approval import ApprovalPolicy
+
 MAX_PATTERNS: Final = 100
 MAX_FILES: Final = 299
 """Files of one pull request. GitHub shows at most 300 of a comparison, so that 300 may be more."""
@@ -89,6 +91,8 @@ class OutputPolicy(_Strict):
     """Logins or ids that text may notify. Every other mention is shown and notifies nobody."""
     staged: bool = False
     """Show what would be posted, and post nothing."""
+    approve: ApprovalPolicy | None = None
+    """People must approve exactly what is to be posted, before it is."""
 
     @field_validator("links")
     @classmethod
@@ -139,5 +143,13 @@ class Staged:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-Judgement = Allowed | Staged | Refusal
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """It may be published, with these arguments, once people have approved exactly that."""
+
+    policy: ApprovalPolicy
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+Judgement = Allowed | Staged | NeedsApproval | Refusal
 """The outcome of the gate."""

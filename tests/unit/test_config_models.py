@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.config import DEFAULT_WHO, Agent, Match, Output, Rule, RuleLimits, duration, money
+from schemas.config import DEFAULT_WHO, Agent, Match, Output, Rule, RuleLimits, money
+from schemas.durations import duration
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,15 @@ from schemas.config import (
     RuleRepository,
     Schedule,
     Vault,
-    quiet_time,
 )
+from schemas.durations import quiet_time
 from schemas.event import KINDS, TRUSTS, Event
+from schemas.policy.approval import ApprovalPolicy, AskAt, NamedVoters, ToolApproval
 from schemas.policy.shapes import OutputPolicy, PathPolicy
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 from storage.outbox import SWEEP_DELAYS
 from storage.results import MAX_ATTEMPTS
-from storage.tables import ResultStatus, RunStatus
+from storage.tables import ApprovalStatus, ResultStatus, RunStatus
 
 DOCS = ROOT / "docs"
 CONFIGURATION, OPERATIONS = DOCS / "configuration.md", DOCS / "operations.md"
@@ -79,6 +80,10 @@ def first_column(page: Path, marker: str) -> list[str]:
         File,
         OutputPolicy,
         PathPolicy,
+        ApprovalPolicy,
+        NamedVoters,
+        AskAt,
+        ToolApproval,
     ],
 )
 def test_every_field_of_the_configuration_has_its_row(model: type[BaseModel]) -> None:
@@ -177,7 +182,7 @@ def test_tables_of_the_database() -> None:
     assert sorted(first_column(ARCHITECTURE, "tables")) == sorted(SQLModel.metadata.tables)
 
 
-@pytest.mark.parametrize("states", [RunStatus, ResultStatus])
+@pytest.mark.parametrize("states", [RunStatus, ResultStatus, ApprovalStatus])
 def test_states(states: type[StrEnum]) -> None:
     assert first_column(ARCHITECTURE, f"states: {states.__name__}") == [state.value for state in states]
 

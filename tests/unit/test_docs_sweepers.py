@@ -19,11 +19,12 @@ from storage.deliveries import FIRST_SWEEP_SECONDS
 from storage.holding import LATEST
 from storage.outbox import SWEEP_DELAYS
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
-from storage.tables import LetterStatus, ResultStatus, RunStatus
+from storage.tables import ApprovalStatus, LetterStatus, ResultStatus, RunStatus
 
 ENDS: Final[dict[type[StrEnum], frozenset[StrEnum]]] = {
     RunStatus: frozenset(RUN_TERMINAL),
     ResultStatus: frozenset(RESULT_TERMINAL),
+    ApprovalStatus: frozenset(set(ApprovalStatus) - {ApprovalStatus.ASKED}),
     LetterStatus: frozenset({LetterStatus.RETRIED, LetterStatus.DROPPED}),
 }
 """Of each enumeration of states the members that nobody needs to find again."""
@@ -63,6 +64,7 @@ def test_the_intervals_are_those_of_the_code() -> None:
     assert shown["result.ready"][2].startswith(f"{POLL_SECONDS:g} s ")
     assert shown["run.queued"][2].startswith(f"{timing.claim_poll:g} s ")
     assert shown["run.queued"][2].endswith(f"held ones {LATEST:.0f} s")
+    assert shown["approval.asked"][2].startswith(f"{timing.stop_poll:.0f} s ")
     assert shown["result.pending"][2] == f"{SWEEP_SECONDS:.0f} s after it is due"
     delays = [FIRST_SWEEP_SECONDS, *SWEEP_DELAYS[:-1]]
     text = f"due after {', '.join(f'{delay:.0f}' for delay in delays)}, then every {SWEEP_DELAYS[-1]:.0f} s"
