@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import aiohttp
 import anthropic
 import httpx2
 import structlog
@@ -29,7 +30,14 @@ Inbox = asyncio.Queue[tuple[str, Any]]
 MAX_AHEAD: Final = 1000
 """Events in the inbox that the run has not looked at. Beyond that the stream is read no further."""
 AHEAD_SECONDS: Final = 0.05
-_BROKEN_OFF: Final = (ServiceError, anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
+_BROKEN_OFF: Final = (
+    ServiceError,
+    anthropic.APIError,
+    httpx2.HTTPError,
+    httpx2.StreamError,
+    aiohttp.ClientError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
