@@ -30,22 +30,20 @@ class _Anything(Permits):
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[str]:
-    handling: set[asyncio.Task[None]] = set()
-
     async def whole(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             await serve(reader, writer)
             writer.close()
             await writer.wait_closed()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handling.add(asyncio.create_task(whole(reader, writer)))
+    async with asyncio.TaskGroup() as handling:
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    await asyncio.gather(*handling)
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            handling.create_task(whole(reader, writer))
+
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            yield f"http://127.0.0.1:{port}"
 
 
 @asynccontextmanager
