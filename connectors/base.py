@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -346,6 +346,21 @@ class Connector(ABC):
         return None
 
 
+NOBODY: Final = Identity()
+"""Nothing is known of who we are."""
+
+
+def _is_addressed(fact: Fact, identity: Identity) -> bool:
+    """Whether the text mentions us. An App is mentioned by its slug, which its login has before `[bot]`."""
+    if fact.kind == "message.mention":
+        return True
+    if not fact.mentions:
+        return False
+    named = {mention.lower() for mention in fact.mentions}
+    logins = {login.removesuffix("[bot]") for login in identity.logins}
+    return not (named.isdisjoint(logins) and identity.actor_ids.isdisjoint(fact.mentions))
+
+
 def seal(
     fact: Fact,
     *,
@@ -354,10 +369,11 @@ def seal(
     payload: Mapping[str, Any],
     received_at: datetime,
     traceparent: str | None = None,
+    identity: Identity = NOBODY,
 ) -> Event:
-    """Turn a fact into an event whose id depends on the connection and the fact alone.
+    """Turn a fact into an event whose id depends on the connection and the fact alone. `identity`: who we are.
 
-    Changing this breaks deduplication.
+    Changing how the id is made breaks deduplication.
     """
     digest = hashlib.sha256(f"{connection}\n{fact.key}".encode("utf-8", "surrogatepass")).hexdigest()
     data = EventData.model_construct(
@@ -368,6 +384,7 @@ def seal(
         labels=fact.labels,
         changed=dict(fact.changed),
         mentions=fact.mentions,
+        addressed=_is_addressed(fact, identity),
         visibility=fact.visibility,
         links=fact.links,
         address=dict(fact.address),

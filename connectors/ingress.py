@@ -268,6 +268,7 @@ def prepare(
             payload={},
             received_at=received_at,
             traceparent=traceparent,
+            identity=inbound.identity,
         )
         events.append(event)
         stored.append(

@@ -8,10 +8,11 @@ from typing import Final
 from pydantic import Field
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget, Post, Poster, PostRefusedError
+from schemas.policy.approval import ASK_OUTPUT, EDIT_OUTPUT
 from schemas.result import Receipt
 
-ASK: Final = "ask_approval"
-EDIT: Final = "edit_post"
+ASK: Final = ASK_OUTPUT
+EDIT: Final = EDIT_OUTPUT
 MAX_VALUE: Final = 200
 
 

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from router import learning
+from router.commands import Command, command_of
 from router.engine import RuleSet
 from router.follow_ups import (
     BUILD,
@@ -29,11 +30,13 @@ from router.follow_ups import (
 from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
+from router.steering import Steering, replayed
 from router.verdicts import Verdict, VerdictOutcome
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.references import of_event
-from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES
+from schemas.result import Result
+from schemas.topics import DISPATCHES, MAX_MESSAGE_BYTES, RESULTS
 from schemas.trace import child_of
 from storage import canaries, pauses, replays
 from storage.clock import read_clock
@@ -71,7 +74,7 @@ class TakenEvent(Protocol):
     def body(self) -> bytes: ...
 
 
-Announce = Callable[[Sequence[tuple[Message, Dispatch | None]]], None]
+Announce = Callable[[Sequence[tuple[Message, Dispatch | Result | None]]], None]
 
 
 @dataclass(slots=True)
@@ -87,6 +90,8 @@ class Judgement:
 
     verdicts: list[RecordedVerdict]
     learnt: list[Learnt] = field(default_factory=list)
+    posts: list[Result] = field(default_factory=list)
+    """Answers to commands; they are stored."""
 
 
 class Router:
@@ -108,23 +113,10 @@ class Router:
         """Kafka handler. Raises StorageUnavailableError when nothing of the batch could be kept."""
         made = await self._database.write(self._route_batch, batch)
         if made:
-            self._announce(
-                [
-                    (
-                        Message(
-                            DISPATCHES.name,
-                            dispatch.id,
-                            dispatch.conversation,
-                            dispatch.model_dump_json().encode(),
-                        ),
-                        dispatch,
-                    )
-                    for dispatch in made
-                ]
-            )
+            self._announce([(_message(one), one) for one in made])
 
-    def _route_batch(self, connection: Connection, batch: Sequence[TakenEvent]) -> list[Dispatch]:
-        made: list[Dispatch] = []
+    def _route_batch(self, connection: Connection, batch: Sequence[TakenEvent]) -> list[Dispatch | Result]:
+        made: list[Dispatch | Result] = []
         paused = paused_rules(self._rules.current, pauses.in_force(connection))
         for taken in batch:
             if is_routed(connection, taken.value.id):
@@ -134,7 +126,7 @@ class Router:
             self._note_place(connection, event)
             judged = self.judge(connection, event, paused=paused)
             dispatches = record_routing(connection, event.id, judged.verdicts, learnt=judged.learnt)
-            made += dispatches or []
+            made += [*(dispatches or []), *judged.posts]
         return made
 
     def _note_place(self, connection: Connection, event: Event) -> None:
@@ -165,7 +157,8 @@ class Router:
         body = event_body(connection, event_id) if replay is not None else None
         if replay is None or body is None:
             return []
-        verdicts = self.judge(connection, Event.model_validate_json(body), paused=paused).verdicts
+        event = Event.model_validate_json(body)
+        verdicts = self.judge(connection, event, paused=paused, is_replay=True).verdicts
         before = replays.dispatched(connection, event_id)
         log.info("replayed", event_id=event_id, number=replay.number, again=replay.again)
         kept = [_once(verdict, before.get(verdict.rule), replay) for verdict in verdicts]
@@ -192,10 +185,13 @@ class Router:
             log.info("an event of another program", event_id=event.id, type=event.type)
         return event
 
-    def judge(self, connection: Connection, event: Event, *, paused: Collection[str] = ()) -> Judgement:
+    def judge(
+        self, connection: Connection, event: Event, *, paused: Collection[str] = (), is_replay: bool = False
+    ) -> Judgement:
         """All verdicts on one event, with the dispatches of those that matched, and what it teaches of links.
 
-        `paused`: names of rules that an operator has stopped."""
+        `paused`: names of rules that an operator has stopped. What is said to triggerhub itself is done here, once.
+        """
         if event.is_canary:
             canaries.came(connection, event.id)
             return Judgement(
@@ -209,7 +205,6 @@ class Router:
                 ]
             )
         rules = self._rules.current
-        verdicts = rules.match(event, paused=paused)
         own = self._own_post(connection, event)
         if own is not None:
             return Judgement(
@@ -221,7 +216,7 @@ class Router:
                         seen=own,
                         reason="triggerhub posted this itself",
                     )
-                    for verdict in verdicts
+                    for verdict in rules.match(event, paused=paused)
                 ]
                 or [
                     RecordedVerdict(
@@ -229,6 +224,10 @@ class Router:
                     )
                 ]
             )
+        command = command_of(event)
+        if command is not None:
+            return self._obeyed(connection, event, command, is_replay=is_replay)
+        verdicts = rules.match(event, paused=paused)
         owners = self._owners(connection, event)
         recorded = {
             verdict.rule: _plain(
@@ -249,6 +248,21 @@ class Router:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
         return Judgement(list(recorded.values()), self._learnt(event, owners, recorded))
+
+    def _obeyed(
+        self, connection: Connection, event: Event, command: Command, *, is_replay: bool
+    ) -> Judgement:
+        """What became of a command. It reaches no rule."""
+        if is_replay:
+            return Judgement([replayed(command)])
+
+        def again(rule: CompiledRule, about: Event, conversation: str) -> Dispatch:
+            return _composed(rule, about, follow_up=True, conversation=conversation)
+
+        owners = self._owners(connection, event)
+        rules = self._rules.current
+        steering = Steering(connection, event, command, rules=rules, owners=owners, compose=again)
+        return Judgement(steering.obey(), posts=steering.posts)
 
     def _owners(self, connection: Connection, event: Event) -> dict[str, Ownership]:
         """For each rule the conversation that owns the subject: by the strongest link, then the latest use."""
@@ -332,6 +346,11 @@ class Router:
                 return made
         found = _OWN_MARKER.search(event.data.text)
         return found[1] if found and run_exists(connection, found[1]) else None
+
+
+def _message(one: Dispatch | Result) -> Message:
+    topic = DISPATCHES if isinstance(one, Dispatch) else RESULTS
+    return Message(topic.name, one.id, one.conversation, one.model_dump_json().encode())
 
 
 def _plain(verdict: Verdict, dispatch: Dispatch | None = None) -> RecordedVerdict:

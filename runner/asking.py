@@ -12,15 +12,20 @@ from typing import Any, Final
 
 from runner.report import origin_of
 from schemas.dispatch import Dispatch, Grant
-from schemas.policy.approval import ApprovalPolicy, AskAt, NamedVoters, approval_id, code_of, digest_of
+from schemas.policy.approval import (
+    ASK_OUTPUT,
+    EDIT_OUTPUT,
+    ApprovalPolicy,
+    AskAt,
+    NamedVoters,
+    approval_id,
+    code_of,
+    digest_of,
+)
 from schemas.result import Receipt, Result
 from storage.approvals import MIN_DIGEST, Approval
 from storage.tables import ApprovalStatus
 
-ASK: Final = "ask_approval"
-"""The hub's own output that asks."""
-EDIT: Final = "edit_post"
-"""The hub's own output that changes what it posted."""
 SLOT: Final = "approval-"
 MAX_SHOWN: Final = 1_400
 """Characters of the content that the question shows: what Slack takes in one block, with room for the rest."""
@@ -64,6 +69,7 @@ def wanted(
         code=code_of(id_),
         what=what(dispatch, call),
         policy=policy,
+        home=dispatch.event.connection,
         asker=key_of(dispatch.event.connector, dispatch.event.data.actor.id),
         status=ApprovalStatus.ASKED,
         needed=policy.count,
@@ -112,7 +118,7 @@ def question(dispatch: Dispatch, approval: Approval, call: Call, *, show: bool) 
         run=approval.run_id,
         slot=slot,
         conversation=dispatch.conversation,
-        output=ASK,
+        output=ASK_OUTPUT,
         connection=connection,
         target=target,
         arguments={"text": text, "value": f"{approval.id}:{approval.digest[:MIN_DIGEST]}"},
@@ -140,7 +146,7 @@ def change(approval: Approval, asked: Result, receipt: Receipt, *, votes: int) -
         update={
             "id": f"{approval.run_id}:{slot}",
             "slot": slot,
-            "output": EDIT,
+            "output": EDIT_OUTPUT,
             "arguments": {
                 "text": text,
                 "artefact": receipt.artefact,

@@ -124,6 +124,8 @@ class EventData(_Shape):
     """Per field: {"added": [...], "removed": [...]} for lists, {"from": x, "to": y} for values."""
     mentions: tuple[str, ...] = ()
     """GitHub logins (lower case), Jira account ids or user names, Slack user ids."""
+    addressed: bool = False
+    """The text mentions triggerhub itself, by an identifier of the connection's own account."""
     visibility: Visibility = "private"
     links: tuple[str, ...] = ()
     """URLs and foreign keys that the event proves to be related, such as the pull requests of a workflow run."""

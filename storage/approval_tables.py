@@ -69,6 +69,8 @@ class ApprovalRow(SQLModel, table=True):
     """What was posted does not say how it stands any more."""
     told: int = 0
     """How many times what was posted was changed."""
+    home: str | None = None
+    """The connection where the run came from."""
 
 
 class ApprovalVote(SQLModel, table=True):

@@ -63,6 +63,8 @@ class Approval:
     what: str
     policy: ApprovalPolicy
     asker: str | None
+    home: str | None
+    """The connection where the run came from."""
     status: ApprovalStatus
     needed: int
     asked_at: float
@@ -112,6 +114,7 @@ def ask(
         "what": plain(wanted.what, limit=100_000),
         "policy": wanted.policy.model_dump_json(),
         "asker": plain(wanted.asker, limit=300),
+        "home": wanted.home,
         "status": ApprovalStatus.ASKED.value,
         "needed": wanted.needed,
         "asked_at": now,
@@ -188,7 +191,7 @@ def vote(
         return Voted(Vote.REFUSED, f"it is {found.status} already", found)
     if not _is_same(connection, found, digest):
         return Voted(Vote.REFUSED, CHANGED, found)
-    why_not = may_vote(found.policy, person, asker=found.asker)
+    why_not = may_vote(found.policy, person, asker=found.asker, home=found.home)
     if why_not is not None:
         return Voted(Vote.REFUSED, why_not, found)
     row = {

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, Update, and_, bindparam, func, select, update
 
 from schemas import references
+from schemas.policy.approval import ASK_OUTPUT, EDIT_OUTPUT
 from schemas.references import How
 from schemas.result import Receipt, Result
 from storage.rows import insert_new, plain, table
@@ -206,6 +207,8 @@ def learn_from_post(connection: Connection, result: Result, receipt: Receipt, *,
             now=now,
             how="posted",
         )
+    if result.output in {ASK_OUTPUT, EDIT_OUTPUT}:
+        return  # what it quotes is not said yet
     at = {"connection": result.connection, "subject": made or result.origin.subject.key}
     found: dict[str, How] = {}
     if made:

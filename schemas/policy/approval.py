@@ -26,6 +26,10 @@ from schemas.durations import LongDuration
 
 APPROVAL: Final = "approval"
 """The clause of a result that nobody approved."""
+ASK_OUTPUT: Final = "ask_approval"
+"""The hub's own output that asks people."""
+EDIT_OUTPUT: Final = "edit_post"
+"""The hub's own output that changes what it asked."""
 OPERATOR: Final = "operator"
 """Whoever holds the API's token, or can write to the database from the command line."""
 Voter = Literal["owner", "member", "collaborator", "operator"]
@@ -136,21 +140,35 @@ class Person:
         return f"{self.name} ({self.key})" if self.name else self.key
 
 
-def may_vote(policy: ApprovalPolicy, person: Person, *, asker: str | None) -> str | None:
-    """None where the person may approve; else why not. `asker`: the key of whoever caused the event."""
+def may_vote(
+    policy: ApprovalPolicy, person: Person, *, asker: str | None, home: str | None = None
+) -> str | None:
+    """None where the person may approve; else why not.
+
+    `asker`: the key of whoever caused the event. `home`: the connection where the run came from. A trust says something
+    of a person at one vendor only: it counts there and where people are asked.
+    """
     if policy.not_asker and asker is not None and person.key == asker:
         return "whoever asked for it may not approve it"
     for entry in policy.by:
         if isinstance(entry, NamedVoters):
             if person.connection == entry.connection and person.key.partition(":")[2] in entry.ids:
                 return None
-        elif person.trust == entry:
+        elif person.trust == entry and _counts_here(person, policy, home):
             return None
     named = ", ".join(
         f"certain people of {entry.connection}" if isinstance(entry, NamedVoters) else entry
         for entry in policy.by
     )
-    return f"the rule lets {named} approve, and not trust {person.trust!r}"
+    where = f" of {person.connection}" if person.connection else ""
+    return f"the rule lets {named} approve, and not trust {person.trust!r}{where}"
+
+
+def _counts_here(person: Person, policy: ApprovalPolicy, home: str | None) -> bool:
+    if person.connection is None:
+        return person.trust == OPERATOR
+    asked_at = policy.ask.connection if isinstance(policy.ask, AskAt) else None
+    return person.connection in {home, asked_at}
 
 
 def code_of(approval: str) -> str:

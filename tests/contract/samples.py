@@ -95,6 +95,7 @@ def describe(source: str, normalised: Normalised) -> dict[str, Any]:
             received_at=RECEIVED_AT,
         ).model_dump(mode="json")
         del event["data"]["payload"]
+        del event["data"]["addressed"]  # said by the connection's identity, whatever the connector
         events.append({name: value for name, value in event.items() if name not in OMITTED})
     return {"outcome": normalised.outcome.value, "reason": normalised.reason, "events": events}
 

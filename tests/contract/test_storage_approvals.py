@@ -29,8 +29,8 @@ from storage.tables import (
 )
 
 ADA = Person("github:5", "member", connection="acme-github", name="ada")
-BOB = Person("slack:U1", "member", connection="acme-slack", name="bob")
-CAT = Person("jira:c1", "owner", connection="acme-jira")
+BOB = Person("github:7", "member", connection="acme-github", name="bob")
+CAT = Person("github:6", "owner", connection="acme-github")
 ASKER = Person("github:99", "owner", connection="acme-github")
 
 
@@ -52,6 +52,7 @@ def wanted_of(run: str, held: Result | None, policy: ApprovalPolicy, call: str =
         what="The agent wants to comment.",
         policy=policy,
         asker=ASKER.key,
+        home="acme-github",
         status=ApprovalStatus.ASKED,
         needed=policy.count,
         asked_at=0.0,
@@ -145,7 +146,7 @@ async def test_a_no_refuses_it_with_the_person_and_the_reason(database: Database
     assert voted.vote is Vote.DECIDED
     row = await result_row(database, "run_1:comment:1")
     assert (row["status"], row["clause"]) == (ResultStatus.REFUSED, "approval")
-    assert row["error"] == "denied by bob (slack:U1): not on a Friday"
+    assert row["error"] == "denied by bob (github:7): not on a Friday"
     assert await announced(database) == [f"run_1:{found.ask}"]
 
 
@@ -179,7 +180,7 @@ async def test_people_whom_the_rule_does_not_name_change_nothing(
     database: Database, *, approve: bool
 ) -> None:
     found = await asked(database, by="owner")
-    for person in (ADA, ASKER, Person("github:7", "outsider"), Person("github:8", "bot")):
+    for person in (ADA, ASKER, Person("github:11", "outsider"), Person("github:8", "bot")):
         voted = await vote(database, found, person, approve=approve)
         assert voted.vote is Vote.REFUSED
         assert voted.text

@@ -90,6 +90,7 @@ async def hold(database: Database, slot: str = "say:1", *, text: str = "Shall I?
         what="The agent wants to comment.",
         policy=written,
         asker="github:5",
+        home="acme-github",
         status=ApprovalStatus.ASKED,
         needed=written.count,
         asked_at=0.0,

@@ -156,9 +156,9 @@ async def test_several_people_and_the_question_counts_them(runner: Bench) -> Non
         await vote(runner, found)
     await question(runner, "1 of 2 have approved.")
     assert (await runner.row(row["id"]))["status"] == "waiting"
-    await vote(runner, found, Person("jira:c1", "owner", connection="acme-jira", name="cat"))
+    await vote(runner, found, Person("github:c1", "owner", connection="acme-github", name="cat"))
     await runner.ended(row["id"])
-    await question(runner, "Approved by ada (github:8), cat (jira:c1).")
+    await question(runner, "Approved by ada (github:8), cat (github:c1).")
 
 
 async def test_a_tool_that_asks_runs_when_people_allow_it(runner: Bench) -> None:

@@ -41,8 +41,9 @@ OPERATOR = Person("operator:api", "operator")
     [
         (ADA, True),
         (OPERATOR, True),
-        (Person("github:6", "owner"), True),
-        (Person("github:6", "collaborator"), True),
+        (Person("github:6", "owner", connection="acme-github"), True),
+        (Person("github:6", "collaborator", connection="acme-github"), True),
+        (Person("slack:U6", "owner", connection="public-slack"), False),
         (Person("github:6", "outsider"), False),
         (Person("github:6", "bot"), False),
         (Person("github:6", "system"), False),
@@ -53,15 +54,28 @@ OPERATOR = Person("operator:api", "operator")
 def test_without_a_word_of_the_rule_members_and_operators_may_approve(
     person: Person, *, counts: bool
 ) -> None:
-    assert (may_vote(ApprovalPolicy(), person, asker="github:99") is None) is counts
+    why_not = may_vote(ApprovalPolicy(), person, asker="github:99", home="acme-github")
+    assert (why_not is None) is counts
+
+
+def test_a_trust_counts_where_the_run_came_from_and_where_people_are_asked() -> None:
+    policy = ApprovalPolicy.model_validate({"ask": {"connection": "acme-slack", "channel": "C1"}})
+    assert may_vote(policy, BOB, asker=None, home="acme-github") is None
+    assert may_vote(policy, ADA, asker=None, home="acme-github") is None
+    stranger = Person("jira:1", "owner", connection="acme-jira")
+    assert may_vote(policy, stranger, asker=None, home="acme-github") is not None
+    nowhere = Person("github:1", "owner")
+    assert may_vote(ApprovalPolicy(), nowhere, asker=None, home=None) is not None
 
 
 def test_whoever_asked_may_not_approve_unless_the_rule_says_so() -> None:
     policy = ApprovalPolicy()
     assert may_vote(policy, ADA, asker="github:5") == "whoever asked for it may not approve it"
-    assert may_vote(policy, ADA, asker="jira:5") is None, "the same number at another vendor is somebody else"
-    assert may_vote(ApprovalPolicy(not_asker=False), ADA, asker="github:5") is None
-    assert may_vote(policy, ADA, asker=None) is None
+    assert may_vote(policy, ADA, asker="jira:5", home="acme-github") is None, (
+        "the same number at another vendor is somebody else"
+    )
+    assert may_vote(ApprovalPolicy(not_asker=False), ADA, asker="github:5", home="acme-github") is None
+    assert may_vote(policy, ADA, asker=None, home="acme-github") is None
 
 
 def test_named_people_are_known_by_connection_and_identifier() -> None:
