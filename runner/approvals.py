@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from runner import asking
 from runner.asking import Call
 from runner.closing import readers_refusal
-from runner.report import hosts_of
 from runner.turn import Turn
 from schemas.dispatch import Grant
 from schemas.policy.approval import ApprovalPolicy, AskAt, digest_of
+from schemas.policy.shapes import OutputPolicy
 from schemas.result import Receipt, Result
 from schemas.topics import RESULTS
 from storage import approvals
@@ -105,7 +105,8 @@ class Approvals:
         if await readers_refusal(run.world, dispatch, shown) is not None:
             shown = asking.question(dispatch, wanted, call, show=False)
         text = str(shown.arguments["text"])
-        safe = await asyncio.to_thread(run.world.gate.own_words, text, hosts=hosts_of(dispatch))
+        # Addresses stay: in a block of code nobody can follow them, and who approves must see them.
+        safe = await asyncio.to_thread(run.world.gate.own_words, text, policy=OutputPolicy(links="any"))
         return shown.model_copy(update={"arguments": {**shown.arguments, "text": safe}})
 
     def withdraw(self, connection: Connection) -> None:

@@ -21,6 +21,7 @@ from schemas.policy.approval import (
     approval_id,
     code_of,
     digest_of,
+    person_key,
 )
 from schemas.result import Receipt, Result
 from storage.approvals import MIN_DIGEST, Approval
@@ -44,11 +45,6 @@ class Call:
     """Where an output goes to, in words."""
 
 
-def key_of(connector: str, actor_id: str | None) -> str | None:
-    """How a person is known, the same for who asks and who approves."""
-    return f"{connector}:{actor_id}" if actor_id else None
-
-
 def wanted(
     dispatch: Dispatch, run_id: str, call: Call, policy: ApprovalPolicy, *, result: Result | None
 ) -> Approval:
@@ -70,7 +66,7 @@ def wanted(
         what=what(dispatch, call),
         policy=policy,
         home=dispatch.event.connection,
-        asker=key_of(dispatch.event.connector, dispatch.event.data.actor.id),
+        asker=person_key(dispatch.event.connector, dispatch.event.data.actor.id),
         status=ApprovalStatus.ASKED,
         needed=policy.count,
         asked_at=0.0,
@@ -169,10 +165,17 @@ def fenced(content: Mapping[str, Any]) -> list[str]:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         first, *rest = text.splitlines() or [""]
         lines += [f"{name}: {first}", *(f"  {line}" for line in rest)]
-    shown = "\n".join(lines).replace("`", "'")
+    shown = "".join(map(_plainly, "\n".join(lines)))
     if len(shown) > MAX_SHOWN:
         shown = f"{shown[:MAX_SHOWN]}\n… ({len(shown) - MAX_SHOWN} more characters)"
     return ["```", *shown.split("\n"), "```"]
+
+
+def _plainly(letter: str) -> str:
+    """What the eye would miss is spelled out: people approve what they see."""
+    if letter == "`":
+        return "'"
+    return letter if letter.isprintable() or letter in "\n\t" else f"\\u{{{ord(letter):x}}}"
 
 
 def _outcome(approval: Approval) -> str:

@@ -69,9 +69,19 @@ def _text(claim: Claim, turn: Turn, status: RunStatus, error: str | None) -> str
         return None  # the next run goes on at once
     if report == "none" or (report == "failures" and not failed):
         return None
+    held_back = _needs_approval(claim.dispatch)
     if failed:
-        return failure_text(status, error, claim.run_id, last_text=turn.last_text)
-    return turn.last_text
+        last_text = None if held_back else turn.last_text
+        return failure_text(status, error, claim.run_id, last_text=last_text)
+    return None if held_back else turn.last_text
+
+
+def _needs_approval(dispatch: Dispatch) -> bool:
+    """What the agent says where the event came from must be approved: its last words were not."""
+    return any(
+        grant.output == "comment" and grant.connection is None and grant.policy.approve is not None
+        for grant in dispatch.grants
+    )
 
 
 def _spoke_at_origin(dispatch: Dispatch, settled: Collection[Settled]) -> bool:

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
-from schemas.policy.approval import APPROVAL, ApprovalPolicy, Person, digest_of, may_vote
+from schemas.policy.approval import APPROVAL, ApprovalPolicy, Person, digest_of, may_vote, person_key
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import outbox
+from storage import follow_ups, outbox
 from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
 from storage.clock import read_clock
 from storage.results import hold_result, want_result
@@ -191,7 +191,7 @@ def vote(
         return Voted(Vote.REFUSED, f"it is {found.status} already", found)
     if not _is_same(connection, found, digest):
         return Voted(Vote.REFUSED, CHANGED, found)
-    why_not = may_vote(found.policy, person, asker=found.asker, home=found.home)
+    why_not = may_vote(found.policy, person, askers=_askers(connection, found), home=found.home)
     if why_not is not None:
         return Voted(Vote.REFUSED, why_not, found)
     row = {
@@ -346,6 +346,14 @@ def content_of(connection: Connection, found: Approval) -> bytes | None:
         select(rows.c.body).where(rows.c.id == found.result_id)
     ).scalar_one_or_none()
     return body
+
+
+def _askers(connection: Connection, found: Approval) -> set[str]:
+    """Whoever told the run what to do: by its own event, or by a follow-up that it was told."""
+    keys = {found.asker}
+    for told in follow_ups.told_in(connection, found.run_id):
+        keys.add(person_key(told.event.connector, told.event.data.actor.id))
+    return {key for key in keys if key is not None}
 
 
 def _is_same(connection: Connection, found: Approval, digest: str | None) -> bool:

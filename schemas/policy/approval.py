@@ -7,6 +7,7 @@ signed event, never from text.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -141,14 +142,14 @@ class Person:
 
 
 def may_vote(
-    policy: ApprovalPolicy, person: Person, *, asker: str | None, home: str | None = None
+    policy: ApprovalPolicy, person: Person, *, askers: Collection[str], home: str | None = None
 ) -> str | None:
     """None where the person may approve; else why not.
 
-    `asker`: the key of whoever caused the event. `home`: the connection where the run came from. A trust says something
-    of a person at one vendor only: it counts there and where people are asked.
+    `askers`: the keys of those who told the run what to do. `home`: the connection where the run came from. A trust
+    says something of a person at one vendor only: it counts there and where people are asked.
     """
-    if policy.not_asker and asker is not None and person.key == asker:
+    if policy.not_asker and person.key in askers:
         return "whoever asked for it may not approve it"
     for entry in policy.by:
         if isinstance(entry, NamedVoters):
@@ -169,6 +170,11 @@ def _counts_here(person: Person, policy: ApprovalPolicy, home: str | None) -> bo
         return person.trust == OPERATOR
     asked_at = policy.ask.connection if isinstance(policy.ask, AskAt) else None
     return person.connection in {home, asked_at}
+
+
+def person_key(connector: str, actor_id: str | None) -> str | None:
+    """How a person is known, the same for who asks and who approves."""
+    return f"{connector}:{actor_id}" if actor_id else None
 
 
 def code_of(approval: str) -> str:

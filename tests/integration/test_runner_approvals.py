@@ -19,7 +19,7 @@ from schemas.policy.shapes import OutputPolicy
 from storage import approvals, runs
 from storage.approvals import Approval, Vote, Voted
 from storage.rows import table
-from storage.tables import ApprovalRow, ApprovalStatus, RunStatus
+from storage.tables import ApprovalRow, ApprovalStatus, RunRow, RunStatus
 
 ADA = Person("github:8", "member", connection="acme-github", name="ada")
 ASKER = Person("github:5", "member", connection="acme-github", name="octo-dev")
@@ -42,6 +42,14 @@ def tool(scenario: str = "scenario=ask", **policy: Any) -> Dispatch:
     """A run whose agent wants to run a command, if people let it."""
     approve = ToolApproval.model_validate({"tools": "bash", **policy})
     return dispatch_of(scenario=scenario, approve=(approve,))
+
+
+def said_by(person: str, *, n: int) -> Dispatch:
+    """A follow-up of somebody."""
+    found = output("scenario=happy", n=n).model_copy(update={"manner": "steer"})
+    actor = found.event.data.actor.model_copy(update={"id": person})
+    data = found.event.data.model_copy(update={"actor": actor, "text": "Say it louder."})
+    return found.model_copy(update={"event": found.event.model_copy(update={"data": data})})
 
 
 async def waiting(runner: Bench, dispatch: Dispatch) -> dict[str, Any]:
@@ -305,6 +313,44 @@ async def test_a_follow_up_that_steers_is_told_after_the_decision(runner: Bench)
     await vote(runner, found)
     await runner.ended(row["id"])
     assert (await runner.ended(second))["status"] in {"succeeded", "joined"}
+
+
+async def test_whoever_steered_the_run_asked_for_it_too(runner: Bench) -> None:
+    """Somebody else's words in the same turn: what comes of them is theirs to ask, not to approve."""
+    runner.worker()
+    said = said_by("9", n=1)
+    (run_id, second) = await runner.take(output(), said)
+    row = await runner.until(run_id, lambda row: row["status"] == RunStatus.WAITING)
+    await runner.write(update(table(RunRow)).where(table(RunRow).c.id == second).values(joined_to=run_id))
+    await runner.write(
+        update(table(RunRow)).where(table(RunRow).c.id == second).values(status="joined", message_id="sevt_9")
+    )
+    [found] = await asked(runner, row["id"])
+    other = Person("github:9", "owner", connection="acme-github")
+    assert "may not approve" in (await vote(runner, found, other)).text
+    assert (await vote(runner, found, ADA)).vote is Vote.DECIDED
+    await runner.ended(run_id)
+
+
+async def test_the_last_words_of_an_agent_whose_comments_need_approval_are_not_posted(runner: Bench) -> None:
+    """Else a comment that was denied would come out by another door."""
+    runner.worker()
+    row = await waiting(runner, output("scenario=custom_tools"))
+    [found] = await asked(runner, row["id"])
+    await vote(runner, found, approve=False)
+    ended = await runner.ended(row["id"])
+    assert ended["final_text"]
+    said = await question(runner, "Denied by ada")
+    assert runner.comments() == [said]
+
+
+async def test_a_failed_run_does_not_quote_what_nobody_approved(runner: Bench) -> None:
+    runner.worker()
+    row = await waiting(runner, output("scenario=custom_tools"))
+    await runner.database.write(runs.ask_to_stop, row["id"], reason="cancelled")
+    await runner.ended(row["id"])
+    told = await question(runner, "The agent was stopped")
+    assert "The last it said" not in told
 
 
 async def test_a_staged_run_asks_nobody(runner: Bench) -> None:

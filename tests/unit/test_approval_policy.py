@@ -54,40 +54,40 @@ OPERATOR = Person("operator:api", "operator")
 def test_without_a_word_of_the_rule_members_and_operators_may_approve(
     person: Person, *, counts: bool
 ) -> None:
-    why_not = may_vote(ApprovalPolicy(), person, asker="github:99", home="acme-github")
+    why_not = may_vote(ApprovalPolicy(), person, askers={"github:99"}, home="acme-github")
     assert (why_not is None) is counts
 
 
 def test_a_trust_counts_where_the_run_came_from_and_where_people_are_asked() -> None:
     policy = ApprovalPolicy.model_validate({"ask": {"connection": "acme-slack", "channel": "C1"}})
-    assert may_vote(policy, BOB, asker=None, home="acme-github") is None
-    assert may_vote(policy, ADA, asker=None, home="acme-github") is None
+    assert may_vote(policy, BOB, askers=(), home="acme-github") is None
+    assert may_vote(policy, ADA, askers=(), home="acme-github") is None
     stranger = Person("jira:1", "owner", connection="acme-jira")
-    assert may_vote(policy, stranger, asker=None, home="acme-github") is not None
+    assert may_vote(policy, stranger, askers=(), home="acme-github") is not None
     nowhere = Person("github:1", "owner")
-    assert may_vote(ApprovalPolicy(), nowhere, asker=None, home=None) is not None
+    assert may_vote(ApprovalPolicy(), nowhere, askers=(), home=None) is not None
 
 
 def test_whoever_asked_may_not_approve_unless_the_rule_says_so() -> None:
     policy = ApprovalPolicy()
-    assert may_vote(policy, ADA, asker="github:5") == "whoever asked for it may not approve it"
-    assert may_vote(policy, ADA, asker="jira:5", home="acme-github") is None, (
+    assert may_vote(policy, ADA, askers={"github:5"}) == "whoever asked for it may not approve it"
+    assert may_vote(policy, ADA, askers={"jira:5"}, home="acme-github") is None, (
         "the same number at another vendor is somebody else"
     )
-    assert may_vote(ApprovalPolicy(not_asker=False), ADA, asker="github:5", home="acme-github") is None
-    assert may_vote(policy, ADA, asker=None, home="acme-github") is None
+    assert may_vote(ApprovalPolicy(not_asker=False), ADA, askers={"github:5"}, home="acme-github") is None
+    assert may_vote(policy, ADA, askers=(), home="acme-github") is None
 
 
 def test_named_people_are_known_by_connection_and_identifier() -> None:
     policy = ApprovalPolicy.model_validate({"by": {"connection": "acme-slack", "ids": "U1"}})
-    assert may_vote(policy, BOB, asker=None) is None
-    why_not = may_vote(policy, Person("github:U1", "owner", connection="acme-github"), asker=None)
+    assert may_vote(policy, BOB, askers=()) is None
+    why_not = may_vote(policy, Person("github:U1", "owner", connection="acme-github"), askers=())
     assert why_not is not None
     assert "certain people of acme-slack" in why_not
-    assert may_vote(policy, Person("slack:U2", "owner", connection="acme-slack"), asker=None) is not None
-    assert may_vote(policy, OPERATOR, asker=None) is not None, "operators only where they are named"
+    assert may_vote(policy, Person("slack:U2", "owner", connection="acme-slack"), askers=()) is not None
+    assert may_vote(policy, OPERATOR, askers=()) is not None, "operators only where they are named"
     outsider = Person("slack:U1", "outsider", connection="acme-slack")
-    assert may_vote(policy, outsider, asker=None) is None, "the rule named this very person"
+    assert may_vote(policy, outsider, askers=()) is None, "the rule named this very person"
 
 
 @pytest.mark.parametrize(
@@ -233,6 +233,11 @@ def test_the_content_cannot_leave_its_block_of_code() -> None:
     before, block, after = text.split("```")
     assert "@everyone" in block
     assert "@everyone" not in before + after
+
+
+def test_what_the_eye_would_miss_is_spelled_out() -> None:
+    text = str(made("rm -rf ./a\u202e\u200b /")[2].arguments["text"])
+    assert "rm -rf ./a\\u{202e}\\u{200b} /" in text
 
 
 def test_a_long_content_is_cut_and_says_how_much_is_missing() -> None:
