@@ -169,6 +169,8 @@ class RunDetail(RunSummary):
     """By what it was held back, while it was queued: `paused`. Where it is queued still, it is held now."""
     held_at: datetime | None = None
     """When that was first."""
+    waits_for: tuple[str, ...] = ()
+    """Codes of the approvals for which it waits, or `budget`."""
     evaluation: dict[str, Any] | None = None
     """Where the rule has an outcome, the grader's last judgement: `result`, `iteration` (from 0), `explanation`."""
     usage: dict[str, Any] | None

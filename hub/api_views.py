@@ -40,7 +40,7 @@ from hub.api_models import (
 )
 from schemas.event import Event
 from schemas.result import Receipt, Result
-from storage import budgets, follow_ups, links, queries, replays, runs, workers
+from storage import approvals, budgets, follow_ups, links, queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -362,6 +362,7 @@ def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView])
         graph=_graph(connection, row["conversation"]),
         held=row["held"],
         held_at=time_or_none(row["held_at"]),
+        waits_for=_waits_for(connection, row),
         agent_id=row["agent_id"],
         agent_version=row["agent_version"],
         environment_id=row["environment_id"],
@@ -370,6 +371,12 @@ def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView])
         usage=usage if isinstance(usage, dict) else None,
         results=tuple(results),
     )
+
+
+def _waits_for(connection: Connection, row: Row) -> tuple[str, ...]:
+    found = approvals.of_runs(connection, [row["id"]]).get(row["id"], [])
+    codes = tuple(one.code for one in found if one.is_open)
+    return codes or (("budget",) if row["status"] == RunStatus.WAITING and row["waits_for"] is None else ())
 
 
 def _results(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[ResultView]]:

@@ -60,6 +60,8 @@ class ApprovalDetail(ApprovalView):
     content: dict[str, Any]
     """What is to be posted, or the call of the tool."""
     said: tuple[VoteView, ...]
+    question: str | None = None
+    """Where people were asked: the address of the post, or what became of it. None: nowhere but here."""
 
 
 class ApprovalList(_Answer):

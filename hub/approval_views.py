@@ -17,7 +17,7 @@ from hub.approval_models import ApprovalDetail, ApprovalList, ApprovalView, Said
 from schemas.dispatch import Dispatch
 from schemas.event import Actor
 from schemas.policy.approval import OPERATOR, Person
-from schemas.result import Result
+from schemas.result import Receipt, Result
 from storage import approvals, queries
 from storage.approvals import Approval, Vote
 from storage.clock import read_clock
@@ -74,6 +74,7 @@ def shown(connection: Connection, given: str) -> ApprovalDetail:
     return ApprovalDetail(
         **_view(connection, found).model_dump(),
         content=content,
+        question=_question(connection, found),
         said=tuple(
             VoteView(
                 **{name: one[name] for name in ("voter", "name", "approve", "trust", "evidence")},
@@ -82,6 +83,14 @@ def shown(connection: Connection, given: str) -> ApprovalDetail:
             for one in approvals.votes_of(connection, found.id)
         ),
     )
+
+
+def _question(connection: Connection, found: Approval) -> str | None:
+    row = approvals.question_of(connection, found) if found.ask is not None else None
+    if row is None:
+        return None
+    url = Receipt.model_validate_json(row["receipt"]).url if row["receipt"] else None
+    return url or (f"{row['status']}: {row['error']}" if row["error"] else str(row["status"]))
 
 
 def vote(

@@ -140,7 +140,8 @@ async def look_after(
     database: Database, announce: Callable[[Sequence[tuple[Message, Result | None]]], None]
 ) -> None:
     """Close what nobody decided in time, and have the questions say how they stand. Any process; twice does no harm."""
-    await database.write(approvals.expire)
+    if await database.read(approvals.is_any_over):
+        await database.write(approvals.expire)
     changes = await database.write(_tell) if await database.read(approvals.to_tell, limit=1) else []
     announce(
         [

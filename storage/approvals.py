@@ -236,6 +236,13 @@ def expired_text(found: Approval) -> str:
     return f"nobody approved it in time ({hours:g} h)"
 
 
+def is_any_over(connection: Connection) -> bool:
+    """Whether `expire` has something to do: nobody shall write every second to find that there is nothing."""
+    rows = table(ApprovalRow)
+    over = and_(rows.c.status == ApprovalStatus.ASKED.value, rows.c.expires_at <= read_clock(connection))
+    return connection.execute(select(rows.c.id).where(over).limit(1)).first() is not None
+
+
 def expire(connection: Connection, *, limit: int = 100) -> int:
     """Close approvals whose time is over. Return how many."""
     rows = table(ApprovalRow)
@@ -331,7 +338,7 @@ def note_told(connection: Connection, found: Approval, change: Result | None) ->
 def question_of(connection: Connection, found: Approval) -> Mapping[Any, Any] | None:
     """The posted question: its result's row, with body and receipt."""
     rows = table(ResultRow)
-    query = select(rows.c.body, rows.c.receipt, rows.c.status).where(
+    query = select(rows.c.body, rows.c.receipt, rows.c.status, rows.c.error).where(
         and_(rows.c.run_id == found.run_id, rows.c.slot == found.ask)
     )
     return connection.execute(query).mappings().one_or_none()

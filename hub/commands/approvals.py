@@ -106,6 +106,7 @@ def show_approval(
         "decided by": found.decided_by,
         "reason": found.reason,
         "run": found.run_id,
+        "asked at": found.question,
         "asked": moment(found.asked_at),
         "expires": moment(found.expires_at),
         "decided": moment(found.decided_at) if found.decided_at else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -108,6 +108,7 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "event": found.event_id,
         "follow-up": found.follow_up,
         "held": held(found),
+        "waits for": waits(found.waits_for),
         "told with": found.joined_to,
         "also told": ", ".join(found.told) or None,
         "conversation": found.conversation,
@@ -135,6 +136,15 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
             say(line)
     if found.final_text:
         say("\nthe agent's last message:\n" + found.final_text)
+
+
+def waits(waits_for: Sequence[str]) -> str | None:
+    """For what a run waits, and what lets it go on."""
+    if not waits_for:
+        return None
+    if waits_for == ("budget",):
+        return "a larger budget: triggerhub runs budget ID --usd N"
+    return f"approval of {', '.join(waits_for)}: triggerhub approvals show CODE"
 
 
 @app.command("cancel")

@@ -120,6 +120,10 @@ async def test_what_waits_is_listed_and_shown_exactly(operator: Operator, databa
     assert (detail["digest"], detail["said"]) == (found.digest, [])
     wrong = await operator.both("approvals", "list", "--status", "asking")
     assert (wrong.code, "asked" in wrong.err) == (2, True)
+    run = await operator.both("runs", "show", RUN)
+    assert f"approval of {found.code}: triggerhub approvals show CODE" in run.out
+    assert (await operator.both("runs", "show", RUN, "--json")).json()["waits_for"] == [found.code]
+    assert (detail["question"], "asked at" in shown.out) == (None, False)
     none = await operator.both("approvals", "show", "apr_none")
     assert (none.code, "triggerhub approvals list" in none.err) == (1, True)
 

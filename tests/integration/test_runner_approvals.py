@@ -13,6 +13,7 @@ from runner_world import Bench, bench, dispatch_of, grant
 from sqlalchemy import update
 
 from runner.answers import MAX_DENIED, NO_APPROVAL
+from runner.catalogue import Definitions
 from schemas.dispatch import Dispatch
 from schemas.policy.approval import ApprovalPolicy, Person, ToolApproval
 from schemas.policy.shapes import OutputPolicy
@@ -201,6 +202,28 @@ async def test_a_tool_that_no_entry_names_is_denied_at_once(runner: Bench) -> No
     [confirmation] = answers(runner, row, "user.tool_confirmation")
     assert (confirmation["result"], confirmation["deny_message"]) == ("deny", NO_APPROVAL)
     assert await asked(runner, row["id"]) == []
+
+
+async def test_an_agent_that_another_one_called_asks_too(runner: Bench) -> None:
+    runner.world.catalogue.definitions = Definitions(
+        agents={
+            "fixer": {
+                "model": "claude-sonnet-5-5",
+                "multiagent": {"type": "coordinator", "agents": ["tester"]},
+            },
+            "tester": {"model": "claude-haiku-5-5"},
+        },
+        environments={"python": {"config": {"type": "cloud"}}},
+    )
+    worker = runner.worker()
+    row = await waiting(runner, tool("scenario=team command=make"))
+    await runner.until(row["id"], lambda _: worker.running == 0)
+    [found] = await asked(runner, row["id"])
+    await vote(runner, found)
+    ended = await runner.ended(row["id"])
+    assert ended["status"] == "succeeded", ended["error"]
+    assert "tester: was not allowed" not in ended["final_text"]
+    assert "tester: looked at it" in ended["final_text"]
 
 
 async def test_a_changed_call_is_not_covered_by_an_earlier_yes(runner: Bench) -> None:

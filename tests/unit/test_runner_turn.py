@@ -190,8 +190,24 @@ def test_permissions_are_asked_for_by_tools_that_say_so() -> None:
     allowed = event("agent.tool_use", "sevt_2", name="bash", input={}, evaluated_permission="allow")
     turn = stream(OURS, asks, allowed, idle("requires_action", event_ids=["sevt_1"]))
     assert turn.asking == [("sevt_1", "push")]
+    assert turn.is_blocked
     turn.apply(event("user.tool_confirmation", "sevt_3", tool_use_id="sevt_1", result="deny"))
     assert turn.asking == []
+
+
+def test_what_a_tool_asks_for_is_known_whole_and_with_its_server() -> None:
+    given = {"title": "Rounding", "labels": ["bug"]}
+    asks = event(
+        "agent.mcp_tool_use",
+        "sevt_1",
+        name="create_issue",
+        mcp_server_name="jira",
+        input=given,
+        evaluated_permission="ask",
+    )
+    turn = stream(OURS, asks, idle("requires_action", event_ids=["sevt_1"]))
+    wanted = turn.asked("sevt_1")
+    assert (wanted.name, wanted.input) == ("jira/create_issue", given)
 
 
 def test_a_failed_mount_is_seen_wherever_it_stands() -> None:
