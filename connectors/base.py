@@ -253,8 +253,37 @@ class RepositoryAccess:
     """How long the token lives from now on. None: no end is known."""
 
 
+CheckState = Literal["pending", "success", "failure", "neutral"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How a run stands, as it shows beside the commits of a pull request."""
+
+    run: str
+    name: str
+    pull: str
+    """`owner/repo#12`."""
+    state: CheckState
+    """`neutral`: this run has nothing to say in the end, because another goes on with it."""
+    title: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditPace:
+    """How often what we posted may change, so that it never costs the vendor's patience that posts need."""
+
+    seconds: float
+    """The least between two edits of one artefact."""
+    together: int
+    """So many artefacts of a connection may be edited that often. More of them share it; an end is never held up."""
+
+
 class Poster(ABC):
     """Talks to one vendor on behalf of one connection. Made once per connection; used by many tasks at once."""
+
+    edit_pace: ClassVar[EditPace] = EditPace(seconds=15.0, together=4)
 
     @abstractmethod
     async def find(self, post: Post) -> Receipt | None:
@@ -276,6 +305,24 @@ class Poster(ABC):
         """
         del receipt
         msg = f"a {type(self).__name__} cannot change what {post.output!r} has posted"
+        raise PostRefusedError(msg)
+
+    def seen_mark(self, origin: Origin) -> tuple[str, Mapping[str, Any]] | None:
+        """Output and arguments that show at the origin that it was seen, and notify nobody. None: there is no such mark.
+
+        Pure. Setting the mark twice must be one mark.
+        """
+        del origin
+        return None
+
+    async def show_check(self, check: Check, earlier: Receipt | None) -> Receipt:
+        """Show a check on the newest commit of a pull request; repeats change nothing. Raises PostError.
+
+        `earlier`: what it returned the last time. Where the pull request has got newer commits since, the end shows
+        on both.
+        """
+        del check, earlier
+        msg = f"a {type(self).__name__} has no checks: only github connections have"
         raise PostRefusedError(msg)
 
     @abstractmethod

@@ -24,6 +24,8 @@ from connectors.healing import Pace
 from connectors.ingress import Inbound, Ingress
 from connectors.intake import Intake
 from connectors.outbox import Outbound, Outbox
+from connectors.presence import POLL_SECONDS as PRESENCE_POLL_SECONDS
+from connectors.presence import Presence
 from hub.api_access import Access
 from hub.broker import Broker
 from hub.clocks import Clocks
@@ -59,7 +61,7 @@ from runner.world import World
 from schemas.config import Config
 from schemas.policy.gate import Gate
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
-from storage import healing, results, runs, workers
+from storage import healing, presence, results, runs, workers
 from storage.bell import Bell
 from storage.database import Database, open_database
 from storage.migrate import upgrade
@@ -133,6 +135,7 @@ class Parts:
     scheduler: Scheduler | None = None
     worker: Worker | None = None
     outbox: Outbox | None = None
+    presence: Presence | None = None
     catalogue: Catalogue | None = None
     stores: Stores | None = None
 
@@ -170,6 +173,9 @@ async def running_hub(
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
             await database.write(results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS)
+            await database.write(
+                presence.release_all, except_owner=parts.instance, settle_seconds=POST_SETTLE_SECONDS
+            )
             await database.write(healing.release_all)
         stopping = asyncio.Event()
         address = listener.getsockname()
@@ -340,6 +346,15 @@ def _add_roles(
             on_progress=lambda: progress.beat("poster"),
             known=lambda: parts.gate.known,
         )
+        parts.presence = Presence(
+            lambda: parts.outbound,
+            parts.database,
+            owner=parts.instance,
+            gate=parts.gate,
+            observations=parts.metrics,
+            held_back=parts.outbox.held_back,
+            on_progress=lambda: progress.beat("poster", "presence", every=PRESENCE_POLL_SECONDS),
+        )
         progress.held_back = parts.outbox.held_back
         progress.full["poster"] = parts.outbox.is_full
         take = progress.taking("poster", parts.outbox.take)
@@ -388,6 +403,8 @@ async def _start(
         background.append(tasks.create_task(parts.worker.upkeep.run(), name="upkeep"))
     if parts.outbox is not None:
         background.append(tasks.create_task(parts.outbox.run(), name="poster"))
+        if parts.presence is not None:
+            background.append(tasks.create_task(parts.presence.run(), name="presence"))
         background += start_healing(tasks, parts, parts.outbox, makers.pace)
     if watch is not None:
         background.append(tasks.create_task(_awaited(watch(parts)), name="watch"))
@@ -416,6 +433,8 @@ async def _stop(parts: Parts) -> None:
                 await parts.worker.stop()
             if parts.outbox is not None:
                 await parts.outbox.stop()
+            if parts.presence is not None:
+                await parts.presence.stop()
             await parts.publisher.flush()
             await parts.database.write(workers.leave, instance=parts.instance)
     except TimeoutError:

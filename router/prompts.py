@@ -76,6 +76,8 @@ def make_dispatch(rule: CompiledRule, event: Event, *, follow_up: bool, conversa
         system_message=written.system_message,
         outcome=None if written.outcome is None else _outcome(written.outcome),
         report=written.report if ours else "none",
+        presence=written.presence.show if ours else "none",
+        check=written.presence.check if ours else None,
         grants=rule.grants.get(event.connector if ours else "", rule.grants[""]),
         repository=None if written.repository is None else _repository(written.repository),
         repositories=tuple(_repository(one) for one in written.repositories),

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runner.report import origin_of
 from schemas.dispatch import Dispatch, Grant
 from schemas.policy.approval import (
     ASK_OUTPUT,
@@ -118,7 +117,7 @@ def question(dispatch: Dispatch, approval: Approval, call: Call, *, show: bool) 
         connection=connection,
         target=target,
         arguments={"text": text, "value": f"{approval.id}:{approval.digest[:MIN_DIGEST]}"},
-        origin=origin_of(dispatch),
+        origin=dispatch.origin,
         traceparent=dispatch.traceparent,
     )
 

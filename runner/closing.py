@@ -16,7 +16,7 @@ from schemas.dispatch import Dispatch
 from schemas.policy.readers import container_of, judge_readers
 from schemas.policy.shapes import Refusal
 from schemas.result import Result
-from storage import follow_ups, links
+from storage import follow_ups, links, presence
 from storage.results import Settled
 from storage.runs import Claim
 from storage.tables import ResultStatus, RunStatus
@@ -46,6 +46,8 @@ async def closing_words(
     for place, one in enumerate(origins_of((claim.dispatch, *told))):
         if not world.can_report(one.event.connection):
             continue
+        if failed and place == 0 and await world.database.read(presence.tells, claim.run_id):
+            continue  # the status message tells it
         if place == 0 and not failed and _spoke_at_origin(claim.dispatch, settled):
             continue  # the agent answered by its own comment; its closing words would only repeat it
         safe = await asyncio.to_thread(world.gate.own_words, text, hosts=hosts_of(one))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from runner.turn import Ending, ToolCall, Turn
 from schemas.dispatch import Dispatch, Grant
-from schemas.result import Origin, Result
+from schemas.result import Result
 from storage.tables import RunStatus
 
 FINAL_SLOT: Final = "final"
@@ -24,19 +24,6 @@ _WORDS: Final = {
 }
 
 
-def origin_of(dispatch: Dispatch) -> Origin:
-    """Where the run came from."""
-    event = dispatch.event
-    return Origin(
-        connection=event.connection,
-        event_id=event.id,
-        kind=event.data.kind,
-        subject=event.data.subject,
-        address=event.data.address,
-        visibility=event.data.visibility,
-    )
-
-
 def tool_result(dispatch: Dispatch, run_id: str, grant: Grant, call: ToolCall) -> Result:
     """The result a tool call asks for. The slot is the call's own id, so a call seen twice is one slot."""
     slot = f"{grant.name}:{call.id}"
@@ -49,7 +36,7 @@ def tool_result(dispatch: Dispatch, run_id: str, grant: Grant, call: ToolCall) -
         connection=grant.connection or dispatch.event.connection,
         target={**grant.target, **({} if grant.connection else {"to": "origin"})},
         arguments=call.input,
-        origin=origin_of(dispatch),
+        origin=dispatch.origin,
         policy=grant.policy,
         traceparent=dispatch.traceparent,
     )
@@ -84,7 +71,7 @@ def final_result(dispatch: Dispatch, run_id: str, text: str, *, place: int = 0) 
         connection=dispatch.event.connection,
         target={"to": "origin"},
         arguments={"text": text},
-        origin=origin_of(dispatch),
+        origin=dispatch.origin,
         traceparent=dispatch.traceparent,
     )
 

@@ -17,6 +17,8 @@ class Timing:
     """Between two looks for runs that somebody asked to stop."""
     follow_up_poll: float = 0.5
     """Between two looks for follow-ups that want to be told to a session at work."""
+    activity_poll: float = 10.0
+    """Between two notes of what agents did last."""
     claim_poll: float = 0.5
     result_poll: float = 0.25
 

@@ -21,7 +21,7 @@ from runner.report import FOLLOW_UP
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
-from storage import approvals, budgets, follow_ups, runs
+from storage import approvals, budgets, follow_ups, presence, runs
 from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
@@ -93,7 +93,9 @@ class Worker:
 
         def store(connection: Connection) -> tuple[list[Claim], int]:
             for taken in batch:
-                runs.take_dispatch(connection, taken.value, taken.body)
+                new = runs.take_dispatch(connection, taken.value, taken.body)
+                if new and self._world.can_report(taken.value.event.connection):
+                    presence.want(connection, taken.value)
             return self._claim_beside(connection, room) if tasks is not None and room > 0 else ([], 0)
 
         self._claiming += room
@@ -163,6 +165,10 @@ class Worker:
                     ),
                     tasks.create_task(
                         self._again(self._hand_out_results, 0.0, rest=IDLE_SECONDS), name="runner-results"
+                    ),
+                    tasks.create_task(
+                        self._again(self._note_activities, self._timing.activity_poll),
+                        name="runner-activities",
                     ),
                 ]
                 self._tasks = tasks
@@ -342,6 +348,16 @@ class Worker:
             held = self._running.get(run_id)
             if held is not None:
                 held[0].inbox.put_nowait(("follow_up", manner))
+
+    async def _note_activities(self) -> None:
+        """Have it shown what the agents did last."""
+        done = {
+            run_id: words
+            for run_id, (execution, _) in list(self._running.items())
+            if (words := execution.new_activity()) is not None
+        }
+        if done:
+            await self._world.database.write(presence.note_activities, done)
 
     async def _hand_out_results(self) -> None:
         """Tell waiting runs what became of their results."""

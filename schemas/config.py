@@ -356,6 +356,21 @@ class Outcome(_Strict):
     max_iterations: Annotated[int, Field(ge=1, le=20)] = 3
 
 
+class Presence(_Strict):
+    """What people see of a run while it goes on: the word alone, or with a check."""
+
+    show: Literal["none", "seen", "status"] = "seen"
+    """Nothing; a mark that it was seen, where the vendor has one that notifies nobody; or also one message at the
+    origin that is kept up to date."""
+    check: Annotated[str, StringConstraints(pattern=r"^[^\s](.*[^\s])?$", max_length=100)] | None = None
+    """Name of a check (App) or commit status (token) on the pull requests that the run is about."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: object) -> object:
+        return {"show": value} if isinstance(value, str) else value
+
+
 class Schedule(_Strict):
     """Times at which a rule starts its agent by itself."""
 
@@ -413,6 +428,8 @@ class Rule(_Strict):
     report: Literal["origin", "failures", "none"] = "origin"
     """What is posted where the event came from at the end: the agent's last message (unless it commented
     there itself) and failures; failures only; or nothing."""
+    presence: Presence = Field(default_factory=Presence)
+    """What people see while a run goes on."""
     limits: RuleLimits = Field(default_factory=RuleLimits)
     conversation: Literal["subject", "event"] = "subject"
     """`subject`: events of one subject share a session. `event`: each event has its own."""

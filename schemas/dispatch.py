@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.event import Event, Visibility
 from schemas.policy.approval import ToolApproval
 from schemas.policy.shapes import OutputPolicy
+from schemas.result import Origin
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
 
@@ -128,6 +129,10 @@ class Dispatch(BaseModel):
     report: str = "origin"
     """`origin`: the agent's last message, or the failure, is posted where the event came from. `failures`: only that.
     `none`: neither."""
+    presence: Literal["none", "seen", "status"] = "none"
+    """What the origin is shown meanwhile: nothing, that it was seen, or also one message that is kept up to date."""
+    check: str | None = None
+    """Name of the check that shows how the run stands on the pull requests it is about."""
     vaults: tuple[str, ...] = ()
     """Names of the configuration."""
     memory_stores: tuple[MemoryMount, ...] = ()
@@ -149,6 +154,19 @@ class Dispatch(BaseModel):
     limits: Limits = Field(default_factory=Limits)
     event: Event
     traceparent: str | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the run came from."""
+        data = self.event.data
+        return Origin(
+            connection=self.event.connection,
+            event_id=self.event.id,
+            kind=data.kind,
+            subject=data.subject,
+            address=data.address,
+            visibility=data.visibility,
+        )
 
     @property
     def mounts(self) -> tuple[Repository, ...]:

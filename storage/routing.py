@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import Connection, Select, Update, and_, bindparam, select, update
+from sqlalchemy import CompoundSelect, Connection, Select, Update, and_, bindparam, select, union_all, update
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
 from storage import conversations, outbox, replays
 from storage.clock import read_clock
 from storage.links import Link, Ownership, learn, link_subject
+from storage.presence_tables import PresenceRow
 from storage.replays import Replay
 from storage.rows import insert_new, plain, table
 from storage.statements import Fixed
@@ -62,10 +63,15 @@ def _route() -> Update:
     return change.values(routed_at=bindparam("now"), matched=bindparam("count"))
 
 
-def _made() -> Select[Any]:
-    rows = table(ResultRow)
-    return select(rows.c.id).where(
-        and_(rows.c.connection == bindparam("named"), rows.c.artefact == bindparam("artefact"))
+def _made() -> CompoundSelect[Any]:
+    posts, signs = table(ResultRow), table(PresenceRow)
+    return union_all(
+        select(posts.c.id).where(
+            and_(posts.c.connection == bindparam("named"), posts.c.artefact == bindparam("artefact"))
+        ),
+        select(signs.c.run_id).where(
+            and_(signs.c.connection == bindparam("named"), signs.c.artefact == bindparam("artefact"))
+        ),
     )
 
 
@@ -168,7 +174,7 @@ def _keep(connection: Connection, event_id: str, learnt: Learnt, *, now: float) 
 
 
 def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -> str | None:
-    """The result that made this artefact, if one of our posts did."""
+    """The result, or the run whose sign of presence, made this artefact, if one of our posts did."""
     found = _MADE.run(connection, named=connection_name, artefact=artefact).first()
     return None if found is None else str(found[0])
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES
-from storage import follow_ups, holding, outbox, pauses
+from storage import follow_ups, holding, outbox, pauses, presence
 from storage.clock import db_now, read_clock
 from storage.conversations import open_conversation, run_id_of
 from storage.rows import insert_new, plain, table
@@ -269,7 +269,12 @@ def move_run(
         "fence": claim.fence,
         "status": before.value,
     }
-    return _change_run(connection, owned, changes) == 1
+    if _change_run(connection, owned, changes) != 1:
+        return False
+    if claim.dispatch.presence == "status" or claim.dispatch.check is not None:
+        waited_for = after in RUN_TERMINAL or RunStatus.WAITING in {before, after}
+        presence.touch(connection, claim.run_id, now=now, waited_for=waited_for)
+    return True
 
 
 def _change_run(connection: Connection, owned: Mapping[str, Any], values: Mapping[str, Any]) -> int:
@@ -358,6 +363,7 @@ def ask_to_stop(connection: Connection, run_id: str, *, reason: str) -> str | No
             .values(status=RunStatus.CANCELLED.value, ended_at=now, updated_at=now, stop_reason=reason)
         ).rowcount
         if changed:
+            presence.touch(connection, run_id, now=now)
             return str(row)
     connection.execute(
         update(runs)

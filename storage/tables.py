@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 import storage.canary_tables
 import storage.healing_tables
+import storage.presence_tables
 import storage.spend_tables  # noqa: F401 - registers its tables on the metadata
 from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
 from storage.conversation_tables import ConversationRow, ConversationSubject, LinkRow, PlaceRow

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
-from connectors.base import Identity, Post, Poster, PostRefusedError, RepositoryAccess
+from connectors.base import Check, EditPace, Identity, Post, Poster, PostRefusedError, RepositoryAccess
+from connectors.github.checks import Checks
 from connectors.github.client import Client
 from connectors.github.comments import Comments, ThreadReplies
 from connectors.github.credentials import AppCredentials, Credentials, NoCredentials, TokenCredentials
@@ -17,7 +18,7 @@ from connectors.github.pull_requests import PullRequests
 from connectors.github.rest import Rest
 from connectors.github.settings import GitHubSettings
 from connectors.own_posts import ASK
-from schemas.result import Receipt
+from schemas.result import Origin, Receipt
 
 
 class Output(Protocol):
@@ -41,8 +42,12 @@ class Editable(Output, Protocol):
 class GitHubPoster(Poster):
     """One connection's way out."""
 
+    edit_pace = EditPace(seconds=30.0, together=2)
+    """500 writes an hour that make content; edits take half of them at most."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._checks = Checks(client)
         self._outputs: Mapping[str, Output] = {
             "comment": Comments(client),
             "reply_in_review_thread": ThreadReplies(client),
@@ -82,6 +87,16 @@ class GitHubPoster(Poster):
         if not isinstance(output, Editable):
             return await super().update(post, receipt)
         return await output.update(post, receipt)
+
+    def seen_mark(self, origin: Origin) -> tuple[str, Mapping[str, Any]] | None:
+        """A reaction, on the comment where the event is about one, else on the issue or pull request."""
+        comments = ("comment_id", "review_comment_id", "commit_comment_id")
+        if origin.subject.kind in {"issue", "pr"} or any(name in origin.address for name in comments):
+            return "add_reaction", {"content": "eyes"}
+        return None
+
+    async def show_check(self, check: Check, earlier: Receipt | None) -> Receipt:
+        return await self._checks.show(check, earlier)
 
     async def identify(self) -> Identity:
         return await self._client.identity()

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import httpx
 
-from connectors.base import Identity, Post, Poster, PostRefusedError
+from connectors.base import EditPace, Identity, Post, Poster, PostRefusedError
 from connectors.body import text_at
 from connectors.jira.client import JiraClient, identifiers
 from connectors.jira.comments import Comments
@@ -18,7 +18,7 @@ from connectors.jira.outputs import IssueTarget
 from connectors.jira.settings import JiraSettings
 from connectors.jira.workflow import Labels, RemoteLinks, Transitions
 from connectors.own_posts import ASK
-from schemas.result import Receipt
+from schemas.result import Origin, Receipt
 
 _ISSUE: Final = re.compile(r"^[A-Za-z0-9_]+(?:-[0-9]+)?$")
 
@@ -33,6 +33,9 @@ class _Way(Protocol):
 
 class JiraPoster(Poster):
     """Posts of one Jira connection."""
+
+    edit_pace = EditPace(seconds=10.0, together=10)
+    """Writes to one issue are limited to some 20 in 2 s; "every few seconds" is the advice."""
 
     def __init__(self, settings: JiraSettings, *, token: str | None, http: httpx.AsyncClient) -> None:
         self._settings = settings
@@ -60,6 +63,13 @@ class JiraPoster(Poster):
         if not isinstance(way, Comments):
             return await super().update(post, receipt)
         return await way.update(post, _issue(post), receipt)
+
+    def seen_mark(self, origin: Origin) -> tuple[str, Mapping[str, Any]] | None:
+        """The label that the connection names. Jira has no reactions, and a label tells watchers that it changed."""
+        label = self._settings.seen_label
+        return (
+            ("add_label", {"label": label}) if label is not None and origin.subject.kind == "issue" else None
+        )
 
     async def identify(self) -> Identity:
         """Our account id (Cloud), or key and name (Data Center), by `GET /myself`."""

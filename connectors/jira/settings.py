@@ -34,6 +34,8 @@ class JiraSettings(ConnectionSettings):
     """The site's id behind the API gateway (`https://<site>/_edge/tenant_info` shows it)."""
     site_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     """Address of the site for people, where `api_url` is the gateway: links to issues are built on it."""
+    seen_label: str | None = Field(default=None, pattern=r"^\S{1,255}$")
+    """Put on an issue to show that an event of it was seen. None: nothing shows it but a rule's status comment."""
     heal_jql: str | None = Field(default=None, min_length=3, max_length=2000)
     """The webhook's own JQL: what is searched for changes that no webhook told of."""
 

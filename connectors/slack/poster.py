@@ -7,10 +7,12 @@ which of them exist, and the `create` that follows posts only the others.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.base import (
+    EditPace,
     Identity,
     Post,
     Poster,
@@ -39,7 +41,7 @@ from connectors.slack.parts import cut
 from connectors.slack.places import artefact, permalink, reaction_artefact
 from connectors.slack.search import Spot, mark, messages_of_run
 from schemas.policy.shapes import Refusal
-from schemas.result import Receipt
+from schemas.result import Origin, Receipt
 
 UNCHANGEABLE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 """Slack's words for a message that is gone, or that nobody may change any more."""
@@ -59,10 +61,18 @@ class Workspace:
 class SlackPoster(Poster):
     """Posts for one connection."""
 
+    edit_pace = EditPace(seconds=4.0, together=3)
+    """`chat.update` is of tier 3, 50 a minute, and one message changes every 3 s at most."""
+
     def __init__(self, api: SlackApi) -> None:
         self._api = api
         self._workspace: Workspace | None = None
         self._parts: OrderedDict[tuple[str, str], dict[int, str]] = OrderedDict()
+
+    def seen_mark(self, origin: Origin) -> tuple[str, Mapping[str, Any]] | None:
+        """A reaction to the message."""
+        address = origin.address
+        return ("add_reaction", {"name": "eyes"}) if "channel" in address and "ts" in address else None
 
     async def identify(self) -> Identity:
         """Our bot user and bot id, and the app's id where Slack names it."""

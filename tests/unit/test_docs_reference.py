@@ -37,6 +37,7 @@ from schemas.config import (
     Match,
     MemoryStore,
     Outcome,
+    Presence,
     Rule,
     RuleLimits,
     RuleMemoryStore,
@@ -50,6 +51,7 @@ from schemas.policy.approval import ApprovalPolicy, AskAt, NamedVoters, ToolAppr
 from schemas.policy.shapes import OutputPolicy, PathPolicy
 from schemas.topics import MAX_MESSAGE_BYTES, TOPICS
 from storage.outbox import SWEEP_DELAYS
+from storage.presence_tables import PresenceStatus
 from storage.results import MAX_ATTEMPTS
 from storage.tables import ApprovalStatus, ResultStatus, RunStatus
 
@@ -69,6 +71,7 @@ def first_column(page: Path, marker: str) -> list[str]:
         Rule,
         RuleRepository,
         RuleLimits,
+        Presence,
         Match,
         Schedule,
         Outcome,
@@ -109,6 +112,7 @@ def test_every_default_of_a_rule_is_right() -> None:
             continue
         default = Rule.model_fields[field].get_default(call_default_factory=True)
         wanted = list(default) if isinstance(default, tuple) else default
+        wanted = wanted.show if isinstance(wanted, Presence) else wanted
         given = yaml.safe_load(shown[0])
         assert (quiet_time(given) if isinstance(default, timedelta) else given) == wanted, field
 
@@ -182,7 +186,7 @@ def test_tables_of_the_database() -> None:
     assert sorted(first_column(ARCHITECTURE, "tables")) == sorted(SQLModel.metadata.tables)
 
 
-@pytest.mark.parametrize("states", [RunStatus, ResultStatus, ApprovalStatus])
+@pytest.mark.parametrize("states", [RunStatus, ResultStatus, ApprovalStatus, PresenceStatus])
 def test_states(states: type[StrEnum]) -> None:
     assert first_column(ARCHITECTURE, f"states: {states.__name__}") == [state.value for state in states]
 

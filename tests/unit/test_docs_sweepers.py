@@ -12,12 +12,15 @@ from pages import ROOT, names, table
 
 import storage
 from connectors.outbox import POLL_SECONDS
+from connectors.presence import LEASE_SECONDS as PRESENCE_LEASE_SECONDS
+from connectors.presence import POLL_SECONDS as PRESENCE_POLL_SECONDS
 from hub.publisher import SWEEP_SECONDS
 from hub.settings import Settings
 from runner.timing import Timing
 from storage.deliveries import FIRST_SWEEP_SECONDS
 from storage.holding import LATEST
 from storage.outbox import SWEEP_DELAYS
+from storage.presence_tables import PresenceStatus
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
 from storage.tables import ApprovalStatus, LetterStatus, ResultStatus, RunStatus
 
@@ -25,6 +28,7 @@ ENDS: Final[dict[type[StrEnum], frozenset[StrEnum]]] = {
     RunStatus: frozenset(RUN_TERMINAL),
     ResultStatus: frozenset(RESULT_TERMINAL),
     ApprovalStatus: frozenset(set(ApprovalStatus) - {ApprovalStatus.ASKED}),
+    PresenceStatus: frozenset({PresenceStatus.SHOWN, PresenceStatus.DROPPED}),
     LetterStatus: frozenset({LetterStatus.RETRIED, LetterStatus.DROPPED}),
 }
 """Of each enumeration of states the members that nobody needs to find again."""
@@ -62,6 +66,10 @@ def test_the_intervals_are_those_of_the_code() -> None:
     assert [shown[name][2] for name in LEASED] == [f"{settings.run_lease_seconds:.0f} s"] * len(LEASED)
     assert shown["result.posting"][2] == f"{settings.result_lease_seconds:.0f} s"
     assert shown["result.ready"][2].startswith(f"{POLL_SECONDS:g} s ")
+    lost = (
+        f"{PRESENCE_POLL_SECONDS:g} s after it is due; {PRESENCE_LEASE_SECONDS:.0f} s where its poster died"
+    )
+    assert shown["presence.open"][2] == lost
     assert shown["run.queued"][2].startswith(f"{timing.claim_poll:g} s ")
     assert shown["run.queued"][2].endswith(f"held ones {LATEST:.0f} s")
     assert shown["approval.asked"][2].startswith(f"{timing.stop_poll:.0f} s ")
