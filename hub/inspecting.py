@@ -120,7 +120,14 @@ def read_events(
     except UnreadableError as error:
         return Reading(file, UNREADABLE, str(error), ())
     events = tuple(
-        seal(fact, source=connector.source, connection=connection, payload=reading.payload, received_at=now)
+        seal(
+            fact,
+            source=connector.source,
+            connection=connection,
+            payload=reading.payload,
+            received_at=now,
+            identity=identity,
+        )
         for fact in reading.facts
     )
     return Reading(file, reading.outcome.value, reading.reason, events)

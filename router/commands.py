@@ -10,10 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from router.verdicts import Verdict, VerdictOutcome
 from schemas.event import Event
 from schemas.policy.approval import CODE_LENGTH, CODE_LETTERS
 
 NAME: Final = "/triggerhub"
+CLAUSE: Final = "command"
+"""Of the verdict on it."""
 STEERING: Final = ("stop", "status", "retry", "cost")
 VOTES: Final = ("approve", "deny")
 HELP: Final = "help"
@@ -71,6 +74,17 @@ def command_of(event: Event) -> Command | None:
         return None
     # A mention speaks to the agent as well: only what is nothing but a command is one.
     return _exactly(data.text[called.end() :])
+
+
+def outside_rules(event: Event) -> Verdict | None:
+    """The verdict on an event that is a command, where nobody is asked to do it; None where it is none."""
+    command = command_of(event)
+    if command is None:
+        return None
+    reason = "the hub itself does this, if the person may; no rule is asked"
+    return Verdict(
+        rule="*", outcome=VerdictOutcome.SUPPRESSED, clause=CLAUSE, seen=command.word, reason=reason
+    )
 
 
 def _clicked(event: Event) -> Command | None:

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from router.commands import EDITED, HELP, STEERING, VOTES, Command
+from router.commands import CLAUSE, EDITED, HELP, STEERING, VOTES, Command
 from router.engine import RuleSet, trust_of
 from router.prompts import dispatch_id
 from router.rules import CompiledRule
@@ -37,7 +37,6 @@ from storage.tables import RunStatus
 
 log = structlog.get_logger(__name__)
 
-CLAUSE: Final = "command"
 FOREIGN: Final = (
     "a command counts only where a connection's webhook brought it: another program proves nobody"
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hub.inspecting import Reading
     from router.problems import Problem
     from router.verdicts import Verdict
+    from schemas.event import Event
 
 app = typer.Typer(name="rules", help="Check and try the configuration's rules.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -83,6 +84,7 @@ def ask(
     from connectors.base import UnreadableError  # noqa: PLC0415 - the same
     from hub.configuration import declared_identity  # noqa: PLC0415 - the same
     from hub.inspecting import UNREADABLE, SampleError, read_events, read_request  # noqa: PLC0415 - the same
+    from router.commands import outside_rules  # noqa: PLC0415 - the same
 
     found = named_connector(source)
     loaded = load_config(config, vendor=False, code=USAGE)
@@ -102,7 +104,10 @@ def ask(
     )
     if reading.outcome == UNREADABLE:
         raise CommandError(f"{body}: {reading.reason}", code=USAGE)
-    answers = [(event, loaded.rules.explain(event)) for event in reading.events]
+    answers: list[tuple[Event, list[Verdict]]] = []
+    for event in reading.events:
+        command = outside_rules(event)
+        answers.append((event, loaded.rules.explain(event) if command is None else [command]))
     matched = any(verdict.matched for _, verdicts in answers for verdict in verdicts)
     if json:
         events = [

@@ -128,6 +128,26 @@ def test_every_rule_gives_its_verdict(folder: Path) -> None:
     assert all(verdict["reason"] for verdict in by_rule.values())
 
 
+def test_a_command_asks_no_rule(folder: Path) -> None:
+    body = {**BODY, "comment": {**BODY["comment"], "body": "/triggerhub stop"}}  # type: ignore[dict-item]  # a mapping
+    (folder / "comment.json").write_text(json.dumps(body), encoding="utf-8")
+    ran = triggerhub(
+        "rules",
+        "test",
+        "--source",
+        "github",
+        "--connection",
+        "acme-github",
+        "comment.json",
+        "--json",
+        folder=folder,
+    )
+    assert ran.code == 1
+    (event,) = ran.json()["events"]
+    (verdict,) = event["verdicts"]
+    assert (verdict["rule"], verdict["outcome"], verdict["clause"]) == ("*", "suppressed", "command")
+
+
 def test_no_match_ends_with_1(folder: Path) -> None:
     stranger = json.loads(json.dumps(BODY))
     stranger["comment"]["author_association"] = "NONE"
