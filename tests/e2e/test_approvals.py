@@ -254,6 +254,40 @@ async def test_a_question_in_a_channel_of_its_own(tmp_path: Path) -> None:
         assert ended["status"] == "succeeded", ended["error"]
 
 
+async def test_a_change_is_approved_file_by_file_and_committed_as_it_was_shown(tmp_path: Path) -> None:
+    target = {
+        "connection": "acme-github",
+        "repository": "acme/checkout",
+        "source": "patch",
+        "paths": {"allow": ["docs/**"]},
+        "approve": {"by": "operator"},
+    }
+
+    def edit(config: dict[str, Any]) -> None:
+        rules(prompt="Repair it. [sandbox: scenario=patch]")(config)
+        for rule in config["rules"]:
+            rule["outputs"] = [{"open_pull_request": target}]
+
+    async with running(tmp_path, edit) as found:
+        event = await found.accepted(github_comment(45, 1401, "@triggerhub why?"))
+        run = await waiting(found, event)
+        repository = found.sandbox.world.github.repos["acme/checkout"]
+        assert list(repository.branches) == ["main"], "nothing is pushed before somebody says yes"
+        said = await comment(found, 45, "Approval needed")
+        assert "docs/found.md" in said
+        url = f"{found.hub.url}/api/v1/approvals/{(await approval(found, run['id']))['code']}"
+        headers = {"Authorization": "Bearer tok-0123456789"}
+        shown = (await found.http.get(url, headers=headers)).json()
+        (file,) = shown["content"]["files"]
+        vote = {"decision": "approve", "digest": shown["digest"]}
+        assert (await found.http.post(url, headers=headers, json=vote)).status_code == 200
+        ended = await found.ended(event)
+        assert ended["status"] == "succeeded", ended["error"]
+        (branch,) = [name for name in repository.branches if name.startswith("triggerhub/")]
+        files = repository.commits[repository.branches[branch]].files
+        assert {path: str(text) for path, text in files.items()} == {file["path"]: file["content"]}
+
+
 # ---------------------------------------------------------------------------------------------------------- steering
 
 
@@ -347,6 +381,39 @@ async def test_a_command_on_sentry(tmp_path: Path) -> None:
         stop = await found.accepted(by_sentry(alert.subject, 701, "/triggerhub stop", user=2_890_211))
         assert (await verdict(found, stop))["clause"] == "command"
         assert (await found.ended(event))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("way", ["api", "command"])
+async def test_an_operator_says_something_to_a_session(tmp_path: Path, way: str) -> None:
+    async with running(tmp_path, rules(prompt="Answer. [sandbox: scenario=happy]")) as found:
+        event = await found.accepted(github_comment(53, 2201, "@triggerhub why?"))
+        run = await found.ended(event)
+        if way == "api":
+            headers = {"Authorization": "Bearer tok-0123456789"}
+            url = f"{found.hub.url}/api/v1/runs/{run['id']}/say"
+            done = await found.http.post(url, headers=headers, json={"text": "Mind the vouchers."})
+            assert done.status_code == 202, done.text
+            said = done.json()
+        else:
+            command = ("runs", "say", run["id"], "Mind the vouchers.", "--json")
+            env = {"TRIGGERHUB_URL": found.hub.url, "TRIGGERHUB_API_TOKEN": "tok-0123456789"}
+            ran = await asyncio.to_thread(triggerhub, *command, folder=tmp_path, env=env)
+            assert ran.code == 0, ran.err
+            said = ran.json()
+
+        async def done_with() -> dict[str, Any] | None:
+            rows = await found.rows(RunRow, id=said["run_id"])
+            return rows[0] if rows and rows[0]["status"] == "succeeded" else None
+
+        second: dict[str, Any] = await found.until(done_with)
+        assert second["session_id"] == run["session_id"]
+        told = [
+            str(one["content"])
+            for one in found.agents.sessions[run["session_id"]].history.events
+            if one["type"] == "user.message"
+        ]
+        assert "Mind the vouchers." in told[-1]
+        assert len(found.made(second["id"])) == 1, "the answer stands where the work is"
 
 
 async def test_a_replayed_command_is_not_obeyed_again(tmp_path: Path) -> None:
