@@ -42,7 +42,8 @@ def _running(hub: str) -> int:
 def _streams(sandbox: str) -> int:
     """Event streams that are open at the emulated service."""
     state = httpx.get(f"{sandbox}/anthropic/_emu/state", timeout=60).json()
-    return int(state["streams"]) if isinstance(state.get("streams"), int) else len(state.get("streams", []))
+    sessions: list[dict[str, int]] = state["sessions"]
+    return sum(session["streams"] for session in sessions)
 
 
 def measure() -> list[Figure]:
