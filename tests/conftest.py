@@ -87,6 +87,16 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def remote(engine: str) -> bool:
+    """Whether a command asks the API: beside PostgreSQL it does, as a team would, and beside SQLite it reads the file.
+
+    Every command starts an interpreter of its own, so each way is gone with one database; the contract tests try
+    every question and every change on both.
+    """
+    return engine == "postgres"
+
+
+@pytest.fixture
 async def empty_url(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     """URL of a database without any table."""
     if engine == "sqlite":

@@ -128,7 +128,6 @@ async def test_what_waits_is_listed_and_shown_exactly(operator: Operator, databa
     assert (none.code, "triggerhub approvals list" in none.err) == (1, True)
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_a_run_is_approved(operator: Operator, database: Database, *, remote: bool) -> None:
     found = await hold(database)
     ran = await operator.run("runs", "approve", RUN, remote=remote)
@@ -139,7 +138,6 @@ async def test_a_run_is_approved(operator: Operator, database: Database, *, remo
     assert (late.code, "waits for no approval" in late.err) == (1, True)
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_a_run_is_denied_with_a_reason(operator: Operator, database: Database, *, remote: bool) -> None:
     found = await hold(database)
     ran = await operator.run("runs", "approve", RUN, "--deny", "--reason", "not today", remote=remote)
@@ -197,7 +195,6 @@ async def test_the_api_binds_a_vote_to_the_content_that_was_looked_at(
         assert refused.status_code == 401
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_words_to_a_session_are_a_follow_up_of_its_conversation(
     operator: Operator, database: Database, *, remote: bool
 ) -> None:

@@ -98,7 +98,6 @@ async def test_letters_are_listed_and_shown(person: Person) -> None:
     assert "in hex:\nff0001" in binary.out
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_raw_bytes_go_out_as_they_are(person: Person, *, remote: bool) -> None:
     done = await asyncio.create_subprocess_exec(
         *[*COMMAND, "dlq", "show", BINARY.id, "--raw"],
@@ -110,7 +109,6 @@ async def test_raw_bytes_go_out_as_they_are(person: Person, *, remote: bool) -> 
     assert (done.returncode, out) == (0, BINARY.value)
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_letters_are_retried(person: Person, *, remote: bool) -> None:
     ran = await person.types("dlq", "retry", story.LETTER, "no-such", remote=remote)
     assert ran.code == 1
@@ -137,7 +135,6 @@ def test_retry_wants_letters_or_all(arguments: tuple[str, ...], tmp_path: Path) 
     assert "--all" in ran.err
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_a_letter_is_dropped_with_a_reason(person: Person, *, remote: bool) -> None:
     for arguments in ((), ("--reason", "  ")):
         assert (await person.types("dlq", "drop", BINARY.id, *arguments, remote=remote)).code == 2
@@ -149,7 +146,6 @@ async def test_a_letter_is_dropped_with_a_reason(person: Person, *, remote: bool
     assert (unknown.code, "no dead letter is called 'no-such'" in unknown.err) == (1, True)
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_an_event_is_replayed_and_why_tells(person: Person, *, remote: bool) -> None:
     asked = await person.types(
         "replay", story.ANSWERED[:8], "--again", "--reason", "the rule was wrong", remote=remote
@@ -177,7 +173,6 @@ async def test_an_event_is_replayed_and_why_tells(person: Person, *, remote: boo
     assert (second.err, second.json()["number"], second.json()["again"]) == ("", 2, False)
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["database", "api"])
 async def test_what_cannot_be_replayed_is_told(person: Person, *, remote: bool) -> None:
     unrouted = await person.types("replay", story.WAITING, remote=remote)
     assert (unrouted.code, "not routed a first time" in unrouted.err) == (1, True)
