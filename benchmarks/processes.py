@@ -127,7 +127,9 @@ def _configuration(sandbox: str, prompt: str, timeout: str, connections: Sequenc
                 "match": {"source": "github", "kind": "comment.created", "mentions": ["triggerhub"]},
                 "agent": "worker",
                 "prompt": prompt,
+                # GitHub takes some 80 posts a minute, and these are up to 3,000 events a minute.
                 "report": "none",
+                "presence": "none",
                 "limits": {"timeout": timeout},
             }
         ],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, update
 
 from schemas.policy.approval import APPROVAL, ApprovalPolicy, Person, digest_of, may_vote, person_key
 from schemas.result import Result
@@ -22,6 +22,7 @@ from storage.clock import read_clock
 from storage.results import hold_result, want_result
 from storage.rows import insert_new, plain, table
 from storage.runs import Claim, move_run
+from storage.statements import Fixed
 from storage.tables import ResultRow, ResultStatus, RunRow, RunStatus
 
 PEOPLE: Final = "people"
@@ -260,15 +261,22 @@ def expire(connection: Connection, *, limit: int = 100) -> int:
 
 def withdraw(connection: Connection, run_id: str, *, reason: str) -> int:
     """What a run asked for is not wanted any more. Return how many were open."""
-    rows = table(ApprovalRow)
-    mine = and_(rows.c.run_id == run_id, rows.c.status == ApprovalStatus.ASKED.value)
     now, count = read_clock(connection), 0
-    for approval_id in connection.execute(select(rows.c.id).where(mine).order_by(rows.c.id)).scalars().all():
+    for approval_id in _OPEN.run(connection, run=run_id).scalars().all():
         found = approval(connection, approval_id, lock=True)
         if found is not None and found.is_open:
             _decide(connection, found, ApprovalStatus.WITHDRAWN, now=now, reason=reason)
             count += 1
     return count
+
+
+def _open() -> Select[Any]:
+    rows = table(ApprovalRow)
+    mine = and_(rows.c.run_id == bindparam("run"), rows.c.status == ApprovalStatus.ASKED.value)
+    return select(rows.c.id).where(mine).order_by(rows.c.id)
+
+
+_OPEN: Final = Fixed(_open)
 
 
 def wait_for_people(connection: Connection, /, claim: Claim, awaited: Collection[str], **values: Any) -> bool:
