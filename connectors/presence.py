@@ -41,7 +41,6 @@ from storage.tables import RunStatus
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS: Final = 60.0
 ATTEMPT_SHARE: Final = 2 / 3
 """Of the lease, counted from before the claim. An edit that outlived it could undo a later one: 1 would break that the
 last state wins."""
@@ -85,7 +84,7 @@ class Presence:
         owner: str,
         gate: Gate,
         observations: Observations,
-        lease: float = LEASE_SECONDS,
+        lease: float,
         held_back: Callable[[], Collection[str]] = tuple,
         on_progress: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,

@@ -350,6 +350,7 @@ def _add_roles(
             lambda: parts.outbound,
             parts.database,
             owner=parts.instance,
+            lease=settings.result_lease_seconds,
             gate=parts.gate,
             observations=parts.metrics,
             held_back=parts.outbox.held_back,

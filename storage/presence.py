@@ -330,14 +330,16 @@ def _settle(connection: Connection, outcome: Outcome) -> int:
 def _calm_for(connection: Connection, outcome: Outcome, *, now: float) -> float:
     """Seconds until the next edit that nobody waits for: this artefact's share of what the connection may do."""
     rows = table(PresenceRow)
+    claim = outcome.claim
     beside = and_(
-        rows.c.connection == outcome.claim.connection,
+        rows.c.connection == claim.connection,
+        or_(rows.c.run_id != claim.run_id, rows.c.kind != claim.kind),
         rows.c.status == PresenceStatus.OPEN.value,
         rows.c.priority == _LATER,
     )
     count: int = connection.execute(select(func.count()).select_from(rows).where(beside)).scalar_one()
-    share = outcome.edit_seconds * max(1.0, count / outcome.together)
-    return max(share, (now - outcome.claim.now + outcome.claim.age) * CALM_SHARE)
+    share = outcome.edit_seconds * max(1.0, (count + 1) / outcome.together)
+    return max(share, (now - claim.now + claim.age) * CALM_SHARE)
 
 
 def release_all(connection: Connection, *, except_owner: str, settle_seconds: float = 0.0) -> None:

@@ -35,6 +35,9 @@ def main() -> int:
         "--stall", type=float, default=STALL_SECONDS, help="seconds without progress while it settles"
     )
     parser.add_argument("--without", action="append", choices=SWITCHES, default=[], help="must then fail")
+    parser.add_argument(
+        "--presence", choices=("none", "seen", "status"), default="none", help="embedded only"
+    )
     parser.add_argument("--report", type=Path, help="write the report here as well")
     parser.add_argument("--record", type=Path, help="add a line for each set-up to this file")
     parser.add_argument("--sum", type=Path, nargs="+", help="run nothing; print what these records add up to")
@@ -51,7 +54,7 @@ def main() -> int:
 async def _main(chosen: argparse.Namespace) -> int:
     reports: list[Report] = []
     if chosen.setup != "cluster":
-        async with embedded(without=chosen.without) as setup:
+        async with embedded(without=chosen.without, presence=chosen.presence) as setup:
             reports.append(await _run(setup, chosen))
     if chosen.setup != "embedded":
         try:

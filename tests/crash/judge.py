@@ -16,6 +16,7 @@ from crash.outside import artefacts, twice, work_by_run
 from crash.webhooks import Webhook
 from hub.demo.scenarios import SCENARIOS
 from storage.clock import read_clock
+from storage.presence_tables import PresenceRow, PresenceStatus
 from storage.rows import table
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
 from storage.tables import (
@@ -35,6 +36,9 @@ SHOWN: Final = 8
 """Violations of one kind that are told in full."""
 MARKED: Final = frozenset({"open_pull_request", "comment", "post_message"})
 """Outputs whose artefact carries our marker; the others are the same however often they are made."""
+STATUS_SLOT: Final = "status"
+"""Of the message that tells how a run stands."""
+ENDED_WELL: Final = "Done."
 EXPECTED: Final[Mapping[str, Mapping[str, int]]] = {one.rule: one.outputs for one in SCENARIOS}
 
 
@@ -47,6 +51,10 @@ class Books:
     unrouted: list[str] = field(default_factory=list)
     unfinished_runs: list[str] = field(default_factory=list)
     unfinished_results: list[str] = field(default_factory=list)
+    unfinished_signs: list[str] = field(default_factory=list)
+    told: set[str] = field(default_factory=set)
+    """Runs whose status message tells their end, as the hub believes."""
+    dropped: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     failed_runs: list[str] = field(default_factory=list)
@@ -65,7 +73,13 @@ class Books:
     @property
     def unfinished(self) -> int:
         """How much is still under way."""
-        parts = (self.unrouted, self.unfinished_runs, self.unfinished_results, self.messages)
+        parts = (
+            self.unrouted,
+            self.unfinished_runs,
+            self.unfinished_results,
+            self.unfinished_signs,
+            self.messages,
+        )
         return sum(len(part) for part in parts)
 
 
@@ -106,6 +120,7 @@ def read_books(connection: Connection) -> Books:
             books.unfinished_results.append(f"{row['id']} is {row['status']}: {row['error']}")
         elif row["status"] == ResultStatus.REFUSED:
             books.refused_results.append(f"{row['id']}: {row['error']}")
+    _read_signs(connection, books, now=now)
     for row in connection.execute(select(outbox)).mappings():
         books.pause = max(books.pause, row["due_at"] - now)
         books.messages.append(f"{row['topic']} {row['ref']} after {row['attempts']} sweeps")
@@ -120,6 +135,18 @@ def read_books(connection: Connection) -> Books:
         if found.count("dispatched") != made[event_id]:
             books.ambiguous.append(f"{event_id}: {found} with {made[event_id]} dispatches")
     return books
+
+
+def _read_signs(connection: Connection, books: Books, *, now: float) -> None:
+    for row in connection.execute(select(table(PresenceRow))).mappings():
+        books.over += row["status"] != PresenceStatus.OPEN
+        if row["status"] == PresenceStatus.OPEN:
+            books.pause = max(books.pause, row["due_at"] - now)
+            books.unfinished_signs.append(f"{row['kind']} of {row['run_id']}: {row['error']}")
+        elif row["status"] == PresenceStatus.DROPPED and row["error"]:
+            books.dropped.append(f"{row['kind']} of {row['run_id']}: {row['error']}")
+        elif row["status"] == PresenceStatus.SHOWN and row["kind"] == STATUS_SLOT:
+            books.told.add(row["run_id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +170,8 @@ def judge(books: Books, world: World, facts: Sequence[Webhook]) -> list[str]:
     complain("messages never consumed", books.messages)
     complain("runs never ended", books.unfinished_runs)
     complain("results never settled", books.unfinished_results)
+    complain("signs that never showed the end", books.unfinished_signs)
+    complain("signs that were given up", books.dropped)
     complain("dead letters", books.dead)
     complain("runs that failed", books.failed_runs)
     complain("results that were refused", books.refused_results)
@@ -154,6 +183,7 @@ def judge(books: Books, world: World, facts: Sequence[Webhook]) -> list[str]:
     complain("runs", _work(books, world))
     complain("artefacts made twice", twice(artefacts(world.state)))
     complain("outputs", _outputs(books, world))
+    complain("status messages", _statuses(books, world))
     complain("sessions left alone", left_alone(world.state["anthropic"]))
     return found
 
@@ -191,13 +221,28 @@ def _outputs(books: Books, world: World) -> list[str]:
     """The first run of each conversation left everything that its rule's scenario shows; later ones spoke."""
     made: dict[str, list[str]] = {}
     for one in artefacts(world.state):
-        made.setdefault(one.run, []).append(f"{one.source} {one.slot}")
+        if one.slot != STATUS_SLOT:
+            made.setdefault(one.run, []).append(f"{one.source} {one.slot}")
     wrong = [f"{run}: nothing was posted" for run in books.runs.keys() - made.keys()]
     for run, (rule, conversation) in books.runs.items():
         wanted = sum(count for output, count in EXPECTED[rule].items() if output in MARKED)
         alone = sum(other == conversation for _, other in books.runs.values()) == 1
         if alone and run in made and len(made[run]) != wanted:
             wrong.append(f"{run} of {rule}: {wanted} marked artefacts wanted, made were {made[run]}")
+    return wrong
+
+
+def _statuses(books: Books, world: World) -> list[str]:
+    """A status message for each run that has one, which tells the end; and none that the hub does not know."""
+    texts: dict[str, list[str]] = {}
+    for one in artefacts(world.state):
+        if one.slot == STATUS_SLOT:
+            texts.setdefault(one.run, []).append(one.text)
+    wrong = [f"{run}: the hub does not know of its status message" for run in texts.keys() - books.told]
+    for run in books.told:
+        found = texts.get(run, [])
+        if len(found) != 1 or ENDED_WELL not in found[0]:
+            wrong.append(f"{run}: {len(found)} status messages, the last says {found[-1:]}")
     return wrong
 
 

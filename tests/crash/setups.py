@@ -56,11 +56,11 @@ SPARE_BYTES: Final = 48 * 1024
 """Room that a full disk still has."""
 
 
-def one_by_one(text: str) -> str:
+def one_by_one(text: str, *, presence: str = "none") -> str:
     """The configuration with follow-ups that are each told in a turn of their own: the judge counts turns."""
     config = yaml.safe_load(text)
     for rule in config["rules"]:
-        rule |= {"follow_up": "queue", "gather": "0s"}
+        rule |= {"follow_up": "queue", "gather": "0s", "presence": presence}
     return str(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -75,8 +75,11 @@ class SetUp(ABC):
     workers: tuple[str, ...]
     """Hubs that can be frozen for longer than their leases."""
 
-    def __init__(self, folder: Path, *, without: Sequence[str] = (), pace: float = PACE) -> None:
+    def __init__(
+        self, folder: Path, *, without: Sequence[str] = (), pace: float = PACE, presence: str = "none"
+    ) -> None:
         self.folder = folder
+        self.presence = presence
         self.without = without
         self.sandbox = SandboxProcess(folder, pace=pace)
         self.hubs: dict[str, HubProcess] = {}
@@ -144,7 +147,8 @@ class SetUp(ABC):
         """Sandbox first, then every hub."""
         await self.sandbox.up()
         config = self.folder / "triggerhub.yaml"
-        text = one_by_one(configuration({source: self.sandbox.api_url(source) for source in SOURCES}))
+        written = configuration({source: self.sandbox.api_url(source) for source in SOURCES})
+        text = one_by_one(written, presence=self.presence)
         config.write_text(text, encoding="utf-8")
         self.make_hubs(config)
         for hub in self.hubs.values():
@@ -350,10 +354,10 @@ def _postmaster(url: str) -> int:
 
 
 @asynccontextmanager
-async def embedded(*, without: Sequence[str] = ()) -> AsyncIterator[Embedded]:
+async def embedded(*, without: Sequence[str] = (), presence: str = "none") -> AsyncIterator[Embedded]:
     """A running embedded set-up in a folder of its own."""
     folder = own_folder("crash-embedded")
-    setup = Embedded(folder, without=without)
+    setup = Embedded(folder, without=without, presence=presence)
     try:
         await setup.start()
         yield setup

@@ -37,7 +37,7 @@ def judged(report: Report) -> None:
 
 
 async def test_nothing_is_lost_or_done_twice_embedded() -> None:
-    async with embedded() as setup:
+    async with embedded(presence="status") as setup:
         judged(await run(setup))
 
 

@@ -12,7 +12,6 @@ from pages import ROOT, names, table
 
 import storage
 from connectors.outbox import POLL_SECONDS
-from connectors.presence import LEASE_SECONDS as PRESENCE_LEASE_SECONDS
 from connectors.presence import POLL_SECONDS as PRESENCE_POLL_SECONDS
 from hub.publisher import SWEEP_SECONDS
 from hub.settings import Settings
@@ -66,9 +65,7 @@ def test_the_intervals_are_those_of_the_code() -> None:
     assert [shown[name][2] for name in LEASED] == [f"{settings.run_lease_seconds:.0f} s"] * len(LEASED)
     assert shown["result.posting"][2] == f"{settings.result_lease_seconds:.0f} s"
     assert shown["result.ready"][2].startswith(f"{POLL_SECONDS:g} s ")
-    lost = (
-        f"{PRESENCE_POLL_SECONDS:g} s after it is due; {PRESENCE_LEASE_SECONDS:.0f} s where its poster died"
-    )
+    lost = f"{PRESENCE_POLL_SECONDS:g} s after it is due; {settings.result_lease_seconds:.0f} s where its poster died"
     assert shown["presence.open"][2] == lost
     assert shown["run.queued"][2].startswith(f"{timing.claim_poll:g} s ")
     assert shown["run.queued"][2].endswith(f"held ones {LATEST:.0f} s")
