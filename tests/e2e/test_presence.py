@@ -184,3 +184,26 @@ async def test_without_presence_nothing_is_shown(tmp_path: Path) -> None:
         assert await running.rows(PresenceRow, run_id=row["id"]) == []
         assert marks(running, "github") == []
         assert [one.slot for one in running.made(row["id"])] == ["final"]
+
+
+async def test_a_check_stands_on_the_pull_request_that_the_run_opens(tmp_path: Path) -> None:
+    def edit(config: dict[str, Any]) -> None:
+        (rule,) = (one for one in config["rules"] if one["name"] == "jira-label-to-pr")
+        rule["presence"] = {"show": "none", "check": "agent"}
+        config["rules"] = [rule]
+
+    async with stage(tmp_path, edit=edit) as running:
+        row = await running.ended(await running.accepted(webhook_of("jira")))
+        assert row["status"] == "succeeded", row["error"]
+
+        async def through() -> bool:
+            rows = await running.rows(PresenceRow, run_id=row["id"])
+            return len(rows) == 2 and all(one["status"] == "shown" for one in rows)
+
+        await running.until(through, seconds=60)
+        repo = running.sandbox.world.github.repos["acme/shop"]
+        (pull,) = (issue.pull for issue in repo.issues.values() if issue.pull is not None)
+        mine = [one for one in repo.statuses if one.context == "agent"]
+        assert {one.sha for one in mine} == {pull.head_sha}
+        assert mine[-1].state == "success"
+        assert str(mine[-1].description).startswith("Done, $")
