@@ -18,7 +18,7 @@ from schemas.dispatch import Dispatch
 from schemas.event import Actor
 from schemas.policy.approval import OPERATOR, Person
 from schemas.result import Receipt, Result
-from storage import approvals, queries
+from storage import approvals, queries, questions
 from storage.approvals import Approval, Vote
 from storage.clock import read_clock
 from storage.conversations import run_id_of
@@ -86,7 +86,7 @@ def shown(connection: Connection, given: str) -> ApprovalDetail:
 
 
 def _question(connection: Connection, found: Approval) -> str | None:
-    row = approvals.question_of(connection, found) if found.ask is not None else None
+    row = questions.question_of(connection, found) if found.ask is not None else None
     if row is None:
         return None
     url = Receipt.model_validate_json(row["receipt"]).url if row["receipt"] else None

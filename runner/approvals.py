@@ -22,7 +22,7 @@ from schemas.policy.approval import ApprovalPolicy, AskAt, digest_of
 from schemas.policy.shapes import OutputPolicy
 from schemas.result import Receipt, Result
 from schemas.topics import RESULTS
-from storage import approvals
+from storage import approvals, questions
 from storage.approvals import Approval
 from storage.database import Database
 from storage.outbox import Message
@@ -142,7 +142,7 @@ async def look_after(
     """Close what nobody decided in time, and have the questions say how they stand. Any process; twice does no harm."""
     if await database.read(approvals.is_any_over):
         await database.write(approvals.expire)
-    changes = await database.write(_tell) if await database.read(approvals.to_tell, limit=1) else []
+    changes = await database.write(_tell) if await database.read(questions.to_tell, limit=1) else []
     announce(
         [
             (Message(RESULTS.name, one.id, one.conversation, one.model_dump_json().encode()), one)
@@ -153,8 +153,8 @@ async def look_after(
 
 def _tell(connection: Connection) -> list[Result]:
     changes: list[Result] = []
-    for found in approvals.to_tell(connection):
-        row = approvals.question_of(connection, found)
+    for found in questions.to_tell(connection):
+        row = questions.question_of(connection, found)
         change = None
         if row is not None and row["status"] == ResultStatus.POSTED and row["receipt"]:
             asked, receipt = (
@@ -163,7 +163,7 @@ def _tell(connection: Connection) -> list[Result]:
             )
             votes = sum(bool(one["approve"]) for one in approvals.votes_of(connection, found.id))
             change = asking.change(found, asked, receipt, votes=votes)
-        if approvals.note_told(connection, found, change) and change is not None:
+        if questions.note_told(connection, found, change) and change is not None:
             changes.append(change)
     return changes
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, select, update
 
 from schemas.policy.approval import APPROVAL, ApprovalPolicy, Person, digest_of, may_vote, person_key
 from schemas.result import Result
@@ -141,14 +141,14 @@ def approval(connection: Connection, approval_id: str, *, lock: bool = False) ->
     rows = table(ApprovalRow)
     query = select(rows).where(rows.c.id == approval_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    return None if row is None else _approval(row)
+    return None if row is None else as_approval(row)
 
 
 def by_code(connection: Connection, code: str) -> list[Approval]:
     """Approvals that people mean by a code, the open ones first."""
     rows = table(ApprovalRow)
     query = select(rows).where(rows.c.code == code).order_by(rows.c.decided_at.is_not(None), rows.c.asked_at)
-    return [_approval(row) for row in connection.execute(query).mappings()]
+    return [as_approval(row) for row in connection.execute(query).mappings()]
 
 
 def of_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, list[Approval]]:
@@ -157,7 +157,7 @@ def of_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, list[
     query = select(rows).where(rows.c.run_id.in_(list(run_ids))).order_by(rows.c.asked_at, rows.c.id)
     found: dict[str, list[Approval]] = {}
     for row in connection.execute(query).mappings():
-        found.setdefault(row["run_id"], []).append(_approval(row))
+        found.setdefault(row["run_id"], []).append(as_approval(row))
     return found
 
 
@@ -311,47 +311,6 @@ def wait_for_people(connection: Connection, /, claim: Claim, awaited: Collection
     )
 
 
-def to_tell(connection: Connection, *, limit: int = 50) -> list[Approval]:
-    """Approvals whose question was posted and does not say how they stand, as far as no change of it is under way."""
-    rows, results = table(ApprovalRow), table(ResultRow)
-    under_way = select(results.c.id).where(
-        and_(
-            results.c.run_id == rows.c.run_id,
-            or_(results.c.slot == rows.c.ask, results.c.slot.startswith(rows.c.ask + ".")),
-            results.c.status.in_(
-                [ResultStatus.PENDING.value, ResultStatus.READY.value, ResultStatus.POSTING.value]
-            ),
-        )
-    )
-    query = (
-        select(rows)
-        .where(and_(rows.c.stale.is_(True), rows.c.ask.is_not(None), ~under_way.exists()))
-        .order_by(rows.c.asked_at)
-        .limit(limit)
-    )
-    return [_approval(row) for row in connection.execute(query).mappings()]
-
-
-def note_told(connection: Connection, found: Approval, change: Result | None) -> bool:
-    """What was posted is changed by `change`; None: nothing was posted. False: somebody else was first."""
-    rows = table(ApprovalRow)
-    same = and_(rows.c.id == found.id, rows.c.stale.is_(True), rows.c.told == found.told)
-    if not connection.execute(update(rows).where(same).values(stale=False, told=found.told + 1)).rowcount:
-        return False
-    if change is not None:
-        want_result(connection, change, tool_use_id=None)
-    return True
-
-
-def question_of(connection: Connection, found: Approval) -> Mapping[Any, Any] | None:
-    """The posted question: its result's row, with body and receipt."""
-    rows = table(ResultRow)
-    query = select(rows.c.body, rows.c.receipt, rows.c.status, rows.c.error).where(
-        and_(rows.c.run_id == found.run_id, rows.c.slot == found.ask)
-    )
-    return connection.execute(query).mappings().one_or_none()
-
-
 def content_of(connection: Connection, found: Approval) -> bytes | None:
     """Exactly what is approved."""
     if found.result_id is None:
@@ -419,7 +378,8 @@ def _name(row: Mapping[Any, Any]) -> str:
     return Person(row["voter"], row["trust"], name=row["name"]).shown
 
 
-def _approval(row: Mapping[Any, Any]) -> Approval:
+def as_approval(row: Mapping[Any, Any]) -> Approval:
+    """An approval of its row."""
     fields = {name: row[name] for name in Approval.__dataclass_fields__ if name not in {"policy", "status"}}
     policy = ApprovalPolicy.model_validate_json(row["policy"])
     return Approval(**fields, policy=policy, status=ApprovalStatus(row["status"]))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from schemas.policy.approval import ApprovalPolicy, Person, approval_id, code_of, digest_of
 from schemas.result import Receipt, Result
-from storage import approvals, outbox, results, runs
+from storage import approvals, outbox, questions, results, runs
 from storage.approvals import PEOPLE, Approval, Vote, Voted
 from storage.database import Database
 from storage.rows import table
@@ -351,21 +351,21 @@ async def test_a_question_is_changed_when_it_is_posted_and_one_change_at_a_time(
 ) -> None:
     found = await asked(database, count=2)
     await vote(database, found, ADA)
-    assert await database.read(approvals.to_tell) == [], "it is on its way still"
+    assert await database.read(questions.to_tell) == [], "it is on its way still"
     await post_question(database, found)
-    [told] = await database.read(approvals.to_tell)
+    [told] = await database.read(questions.to_tell)
     change = make_result("run_1", slot=f"{found.ask}.1")
     noted = await asyncio.gather(
-        *(where.write(approvals.note_told, told, change) for where in (database, other_database))
+        *(where.write(questions.note_told, told, change) for where in (database, other_database))
     )
     assert sorted(noted) == [False, True]
     await vote(database, found, BOB)
-    assert await database.read(approvals.to_tell) == [], "the change before is on its way still"
+    assert await database.read(questions.to_tell) == [], "the change before is on its way still"
     assert change.id in await announced(database)
     await database.write(outbox.settle, "triggerhub.results", change.id)
     await database.write(results.take_result, change, change.model_dump_json().encode())
     claims = await database.write(results.claim_results, owner="p1", limit=10, lease=60.0)
     [mine] = [claim for claim in claims if claim.id == change.id]
     assert await database.write(results.keep_receipt, mine, Receipt())
-    [told] = await database.read(approvals.to_tell)
+    [told] = await database.read(questions.to_tell)
     assert (told.status, told.told) == (ApprovalStatus.APPROVED, 1)
