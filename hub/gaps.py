@@ -16,7 +16,7 @@ from connectors.outbox import Outbox
 from connectors.vigil import Vigil
 
 if TYPE_CHECKING:
-    from hub.hub import Parts
+    from hub.parts import Parts
 
 
 def start_healing(

@@ -9,23 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 from connectors.base import Identity, PostError
-from connectors.healing import Pace
-from connectors.ingress import Inbound, Ingress
-from connectors.intake import Intake
-from connectors.outbox import Outbound, Outbox
-from connectors.presence import POLL_SECONDS as PRESENCE_POLL_SECONDS
-from connectors.presence import Presence
 from hub.api_access import Access
 from hub.broker import Broker
 from hub.clocks import Clocks
@@ -42,59 +35,25 @@ from hub.gaps import canaries_of, start_healing
 from hub.gating import facts_of, own_secrets
 from hub.logs import keep_secret
 from hub.metrics import Metrics
+from hub.parts import ROLES, Makers, Parts, StartError
 from hub.progress import PUBLISHER, Progress
 from hub.publisher import SWEEP_SECONDS, Publisher
-from hub.repositories import ConnectedRepositories
+from hub.roles import add_roles
 from hub.server import Pages, bind, serving
 from hub.settings import Settings
-from hub.vault_secrets import VaultSecrets, check_vaults
-from router.scheduler import Scheduler
-from router.subscriber import Router, Rules
-from runner.catalogue import Catalogue, Definitions, Pin
-from runner.permits import Permits
-from runner.service import Service, make_client
-from runner.store_service import StoreService
-from runner.stores import Stored, Stores
-from runner.timing import Timing
-from runner.worker import Worker
-from runner.world import World
-from schemas.config import Config
+from hub.vault_secrets import check_vaults
+from router.subscriber import Rules
 from schemas.policy.gate import Gate
-from schemas.topics import DISPATCHES, EVENTS, RESULTS
 from storage import healing, presence, results, runs, workers
-from storage.bell import Bell
 from storage.database import Database, open_database
 from storage.migrate import upgrade
 
 log = structlog.get_logger(__name__)
 
-ROLES: Final = ("ingress", "router", "runner", "poster", "web")
 STOP_SECONDS: Final = 20.0
 IDENTIFY_AGAIN_SECONDS: Final = 300.0
 POST_SETTLE_SECONDS: Final = 5.0
 """After a crash, before posts that were under way are looked for: the vendor may not be done with them yet."""
-HEARTBEAT_SHARE: Final = 4 / 15
-"""Of a run's lease, between two renewals: three may fail before it runs out."""
-
-
-class StartError(RuntimeError):
-    """The hub cannot start as it is configured. The text names the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Makers:
-    """Who makes the parts at the edges. The crash harness puts forgetful ones there, to see that it notices."""
-
-    intake: Callable[..., Intake] = Intake
-    service: Callable[..., Service] = Service
-    outbox: Callable[..., Outbox] = Outbox
-    publisher: Callable[..., Publisher] = Publisher
-    timing: Timing = field(default_factory=Timing)
-    pace: Pace = field(default_factory=Pace)
-    router: Callable[..., Router] = Router
-    worker: Callable[..., Worker] = Worker
-    clock: Callable[[], float] = time.time
-    """This machine's time, as far as it is compared with others'."""
 
 
 @dataclass(slots=True)
@@ -108,36 +67,6 @@ class Hub:
     rules: Rules
     stop: Callable[[], None]
     connections: Mapping[str, LiveConnection]
-
-
-@dataclass(slots=True)
-class Parts:
-    """What a process is made of, as far as its roles need it."""
-
-    settings: Settings
-    roles: frozenset[str]
-    instance: str
-    database: Database
-    broker: Broker
-    publisher: Publisher
-    metrics: Metrics
-    progress: Progress
-    clocks: Clocks
-    rules: Rules
-    loaded: Loaded
-    live: dict[str, LiveConnection]
-    outbound: dict[str, Outbound]
-    inbound: dict[str, Inbound]
-    gate: Gate
-    settled: Bell = field(default_factory=Bell)
-    ingress: Ingress | None = None
-    intake: Intake | None = None
-    scheduler: Scheduler | None = None
-    worker: Worker | None = None
-    outbox: Outbox | None = None
-    presence: Presence | None = None
-    catalogue: Catalogue | None = None
-    stores: Stores | None = None
 
 
 @asynccontextmanager
@@ -168,7 +97,7 @@ async def running_hub(
         parts = await _assemble(
             stack, settings, loaded, live, roles, database, Clocks(clock=makers.clock), makers.publisher
         )
-        _add_roles(stack, parts, api_key, makers, environment)
+        add_roles(stack, parts, api_key, makers, environment)
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
             await database.write(runs.release_all, except_owner=parts.instance)
@@ -266,100 +195,6 @@ async def _assemble(
         gate=Gate(lambda: facts_of(live, further=further)),
     )
     return parts
-
-
-def _add_roles(
-    stack: AsyncExitStack,
-    parts: Parts,
-    api_key: str,
-    makers: Makers,
-    environment: Mapping[str, str] | None,
-) -> None:
-    settings, progress = parts.settings, parts.progress
-    if "ingress" in parts.roles:
-        parts.intake = makers.intake(parts.database, limits=settings.intake_limits)
-        parts.ingress = Ingress(
-            parts.inbound, parts.intake, announce=parts.publisher.announce, observations=parts.metrics
-        )
-        progress.intake_age = parts.ingress.waits
-    if "router" in parts.roles:
-        router = makers.router(parts.rules, parts.database, announce=parts.publisher.announce)
-        take = progress.taking("router", router.take)
-        parts.broker.subscribe(EVENTS, group="triggerhub-router", handler=take)
-        parts.scheduler = Scheduler(parts.rules, parts.database, announce=parts.publisher.announce)
-    if "runner" in parts.roles:
-        client = make_client(
-            api_key=api_key,
-            base_url=settings.anthropic_base_url,
-            max_connections=settings.max_runs + 100,
-            clock=parts.clocks.clock,
-            on_date=parts.clocks.saw_service,
-        )
-        stack.push_async_callback(client.close)
-        permits = Permits(
-            parts.database,
-            creates_per_minute=settings.session_creates_per_minute,
-            reads_per_minute=settings.session_reads_per_minute,
-        )
-        service = makers.service(client, permits)
-        parts.catalogue = Catalogue(service, parts.database, definitions_of(parts.loaded.config))
-        parts.stores = Stores(
-            StoreService(service),
-            parts.database,
-            stored_of(parts.loaded.config),
-            secrets=VaultSecrets(api_key, environment=environment),
-        )
-        world = World(
-            database=parts.database,
-            service=service,
-            catalogue=parts.catalogue,
-            stores=parts.stores,
-            repositories=ConnectedRepositories(lambda: parts.outbound),
-            announce=parts.publisher.announce,
-            can_report=lambda name: name in parts.outbound,
-            gate=parts.gate,
-            timing=replace(
-                makers.timing,
-                lease=settings.run_lease_seconds,
-                heartbeat=settings.run_lease_seconds * HEARTBEAT_SHARE,
-            ),
-        )
-        parts.worker = makers.worker(
-            world,
-            owner=parts.instance,
-            max_runs=settings.max_runs,
-            settled=parts.settled,
-            on_progress=lambda part, every: progress.beat("runner", part, every=every),
-        )
-        progress.full["runner"] = parts.worker.is_full
-        parts.metrics.runs.set_function(lambda: float(parts.worker.running) if parts.worker else 0.0)
-        take = progress.taking("runner", parts.worker.take)
-        parts.broker.subscribe(DISPATCHES, group="triggerhub-runner", handler=take)
-    if "poster" in parts.roles:
-        parts.outbox = makers.outbox(
-            lambda: parts.outbound,
-            parts.database,
-            owner=parts.instance,
-            lease=settings.result_lease_seconds,
-            settled=parts.settled,
-            observations=parts.metrics,
-            on_progress=lambda: progress.beat("poster"),
-            known=lambda: parts.gate.known,
-        )
-        parts.presence = Presence(
-            lambda: parts.outbound,
-            parts.database,
-            owner=parts.instance,
-            lease=settings.result_lease_seconds,
-            gate=parts.gate,
-            observations=parts.metrics,
-            held_back=parts.outbox.held_back,
-            on_progress=lambda: progress.beat("poster", "presence", every=PRESENCE_POLL_SECONDS),
-        )
-        progress.held_back = parts.outbox.held_back
-        progress.full["poster"] = parts.outbox.is_full
-        take = progress.taking("poster", parts.outbox.take)
-        parts.broker.subscribe(RESULTS, group="triggerhub-poster", handler=take)
 
 
 async def _start(
@@ -467,31 +302,6 @@ async def _identify(parts: Parts) -> None:
             del waiting[name]
         if waiting:
             await asyncio.sleep(IDENTIFY_AGAIN_SECONDS)
-
-
-def definitions_of(config: Config) -> Definitions:
-    """The vendor part of agents and environments."""
-    return Definitions(
-        agents={name: agent.vendor() for name, agent in config.agents.items()},
-        pins={
-            name: Pin(id=agent.id, version=agent.version)
-            for name, agent in config.agents.items()
-            if agent.id is not None or agent.version is not None
-        },
-        environments={
-            name: environment.model_dump(mode="json", exclude_unset=True)
-            for name, environment in config.environments.items()
-        },
-    )
-
-
-def stored_of(config: Config) -> Stored:
-    """What is kept at the service beside agents and environments, as written."""
-    return Stored(
-        vaults={name: one.model_dump(mode="json", exclude_unset=True) for name, one in config.vaults.items()},
-        memory_stores={name: one.model_dump(mode="json") for name, one in config.memory_stores.items()},
-        files={name: one.model_dump(mode="json") for name, one in config.files.items()},
-    )
 
 
 def _api_key(settings: Settings, roles: frozenset[str]) -> str:

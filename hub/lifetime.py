@@ -20,7 +20,8 @@ from sqlalchemy import make_url
 from hub.configuration import Loaded
 from hub.embedded_broker import BrokerMissingError
 from hub.explaining import broker_reason, database_reason, is_database_error
-from hub.hub import Hub, StartError, running_hub
+from hub.hub import Hub, running_hub
+from hub.parts import StartError
 from hub.reload import Reload
 from hub.secrets import SecretError
 from hub.server import PortInUseError

@@ -24,15 +24,16 @@ from hub.configuration import (
     live_connections,
     outbound_of,
 )
-from hub.hub import IDENTIFY_AGAIN_SECONDS, definitions_of, stored_of
+from hub.hub import IDENTIFY_AGAIN_SECONDS
 from hub.logs import keep_secret
+from hub.roles import definitions_of, stored_of
 from hub.secrets import SecretError, references
 from router.loading import SUFFIXES
 from router.problems import ConfigError
 from schemas.config import Config
 
 if TYPE_CHECKING:
-    from hub.hub import Parts
+    from hub.parts import Parts
 
 log = structlog.get_logger(__name__)
 

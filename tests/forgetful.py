@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 from connectors.base import Identity, Post, Poster, RepositoryAccess
 from connectors.intake import Intake
 from connectors.outbox import Outbox
-from hub.hub import Makers
+from hub.parts import Makers
 from hub.publisher import Publisher
 from runner.client import CALL_SECONDS
 from runner.service import Service

@@ -274,8 +274,9 @@ async def _serve(chosen: argparse.Namespace) -> None:
     from forgetful import forgetful_makers  # noqa: PLC0415 - the parent needs none of the hub
 
     from hub.configuration import load_configuration  # noqa: PLC0415
-    from hub.hub import ROLES, running_hub  # noqa: PLC0415
+    from hub.hub import running_hub  # noqa: PLC0415
     from hub.logs import set_up_logs  # noqa: PLC0415
+    from hub.parts import ROLES  # noqa: PLC0415
     from hub.settings import Settings  # noqa: PLC0415
 
     stop = asyncio.Event()

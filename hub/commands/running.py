@@ -35,9 +35,9 @@ def up(
 
     The configuration is checked first, and loaded again whenever it changes.
     """
-    from hub.hub import ROLES  # noqa: PLC0415 - --help must not pay for it
     from hub.lifetime import CannotStartError, run  # noqa: PLC0415 - the same
     from hub.logs import set_up_logs  # noqa: PLC0415 - the same
+    from hub.parts import ROLES  # noqa: PLC0415 - --help must not pay for it
 
     chosen = _roles(roles, ROLES)
     settings = load_settings(config)

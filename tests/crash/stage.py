@@ -19,7 +19,8 @@ from crash.outside import Artefact, artefacts
 from crash.webhooks import Webhook
 from hub.configuration import load_configuration
 from hub.demo.scenarios import DEMO_SECRETS, configuration
-from hub.hub import Hub, Makers, running_hub
+from hub.hub import Hub, running_hub
+from hub.parts import Makers
 from hub.reload import Reload
 from hub.settings import Settings
 from sandbox.managed_agents.state import AgentsState

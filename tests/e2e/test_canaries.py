@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from wedges import WedgedIntake, WedgedRouter, checks, gate
 
 from connectors.canaries import event_of
-from hub.hub import Makers
+from hub.parts import Makers
 from schemas.event import CANARY_CONNECTION
 from storage import canaries
 from storage.canaries import KEPT_SECONDS, Canary

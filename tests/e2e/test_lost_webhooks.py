@@ -20,7 +20,8 @@ from connectors.base import Identity, Request, seal
 from connectors.healing import Pace
 from connectors.registry import connector
 from hub.configuration import load_configuration
-from hub.hub import Hub, Makers, running_hub
+from hub.hub import Hub, running_hub
+from hub.parts import Makers
 from hub.settings import Settings
 from sandbox.server import Sandbox, serve
 from sandbox.slack.state import BOT_USER_ID

@@ -33,7 +33,7 @@ from wedges import (
 )
 
 from connectors.intake import Intake
-from hub.hub import Makers
+from hub.parts import Makers
 from storage import workers
 
 STUCK = 2.0

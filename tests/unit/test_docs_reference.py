@@ -20,8 +20,9 @@ from connectors.registry import all_connectors
 from hub import asyncapi
 from hub.broker import DEAD_LETTERS_SECONDS, DEAD_LETTERS_TOLERATED
 from hub.demo.scenarios import SCENARIOS as SCENARIOS_OF_THE_DEMO
-from hub.hub import ROLES, STOP_SECONDS
+from hub.hub import STOP_SECONDS
 from hub.metrics import Metrics
+from hub.parts import ROLES
 from hub.progress import Progress
 from hub.settings import STUCK_SECONDS, Settings
 from router.expressions import FIELDS, MAX_LENGTH
