@@ -242,7 +242,7 @@ def test_numbers_that_the_pages_name() -> None:
 def test_topics() -> None:
     rows = table(TOPIC_PAGE, "topics")
     assert [(names(row[0])[0], row[1]) for row in rows[:-1]] == [(spec.name, spec.key) for spec in TOPICS]
-    source = (ROOT / "hub" / "hub.py").read_text(encoding="utf-8")
+    source = (ROOT / "hub" / "roles.py").read_text(encoding="utf-8")
     groups = dict(re.findall(r'subscribe\(([A-Z]+), group="([^"]+)"', source))
     assert [names(row[5])[0] for row in rows[:-1]] == [
         groups[spec.name.partition(".")[2].upper()] for spec in TOPICS
