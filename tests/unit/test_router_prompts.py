@@ -53,6 +53,7 @@ def test_a_dispatch() -> None:
         gather_seconds=3.0,
         prompt="Repair it.",
         report="origin",
+        presence="seen",
         grants=(
             Grant(
                 name="comment",
