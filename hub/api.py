@@ -38,6 +38,7 @@ from hub.api_models import (
     RuleList,
     RunDetail,
     RunPage,
+    SpendView,
     WorkerList,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
@@ -300,7 +301,7 @@ def _letters(database: Database) -> APIRouter:
 
 
 def _pauses(database: Database, rules: Rules) -> APIRouter:
-    routes = APIRouter(tags=["pauses"])
+    routes = APIRouter(tags=["spend"])
 
     @routes.get("/pauses", responses=_may())
     async def list_pauses() -> PauseList:
@@ -318,6 +319,13 @@ def _pauses(database: Database, rules: Rules) -> APIRouter:
     async def resume(asked: ResumeRequest) -> ResumeView:
         """Let it go on. Held runs are taken up; events that came meanwhile can be replayed."""
         return await database.write(spend_views.resume, asked)
+
+    @routes.get("/spend", responses=_may(422))
+    async def spend(
+        days: Annotated[int, Query(ge=1, le=3660, description="Today and the days before it, UTC.")] = 7,
+    ) -> SpendView:
+        """What sessions cost by day, team and rule, what runs at work may spend, and what is held back."""
+        return await database.read(spend_views.spend, days)
 
     return routes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -304,6 +304,45 @@ class PauseList(_Answer):
     """Everything that is paused."""
 
     items: tuple[PauseView, ...]
+
+
+class SpentView(_Answer):
+    """What the runs of one rule cost on one day."""
+
+    day: date
+    """UTC."""
+    team: str | None
+    rule: str
+    runs: int
+    usd: float
+    """List price, whole cents."""
+
+
+class ReservedView(_Answer):
+    """Runs of one rule that are at work, and what they may spend in all. Without a budget they reserve nothing."""
+
+    team: str | None
+    rule: str
+    runs: int
+    usd: float
+
+
+class HeldView(_Answer):
+    """Queued runs that may not start yet."""
+
+    by: str
+    """`paused`, or a cap: `rule.concurrent`, `team.per_day_usd`, `all.starts_per_hour` …"""
+    runs: int
+
+
+class SpendView(_Answer):
+    """What sessions cost, and what they may cost still."""
+
+    since: date
+    total_usd: float
+    spent: tuple[SpentView, ...]
+    reserved: tuple[ReservedView, ...]
+    held: tuple[HeldView, ...]
 
 
 class LetterSummary(_Answer):

@@ -21,6 +21,7 @@ from hub.commands import (
     running,
     runs,
     send,
+    spend,
     steering,
     why,
 )
@@ -76,6 +77,7 @@ app.command("why", rich_help_panel=OPERATE)(why.why)
 app.command("replay", rich_help_panel=OPERATE)(replay.replay)
 app.command("pause", rich_help_panel=OPERATE)(pausing.pause)
 app.command("resume", rich_help_panel=OPERATE)(pausing.resume)
+app.command("spend", rich_help_panel=OPERATE)(spend.spend)
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 

@@ -41,6 +41,7 @@ from hub.api_models import (
     ResumeView,
     RunDetail,
     RunPage,
+    SpendView,
 )
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.approval_models import (
@@ -158,6 +159,10 @@ class Records(ABC):
     async def resume(self, asked: ResumeRequest) -> ResumeView:
         """Let it go on. Writes."""
 
+    @abstractmethod
+    async def spend(self, days: int) -> SpendView:
+        """What sessions cost on the last so many days."""
+
 
 class StoredRecords(Records):
     """From the database itself."""
@@ -230,6 +235,9 @@ class StoredRecords(Records):
 
     async def resume(self, asked: ResumeRequest) -> ResumeView:
         return await self._write(spend_views.resume, asked)
+
+    async def spend(self, days: int) -> SpendView:
+        return await self._read(spend_views.spend, days)
 
     async def _write(
         self, work: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -321,6 +329,9 @@ class RemoteRecords(Records):
 
     async def resume(self, asked: ResumeRequest) -> ResumeView:
         return await self._post(ResumeView, "pauses/resume", asked)
+
+    async def spend(self, days: int) -> SpendView:
+        return await self._get(SpendView, "spend", {"days": str(days)})
 
     async def _post(self, model: type[M], path: str, body: BaseModel | None = None) -> M:
         return await self._call(model, "POST", path, {}, body)

@@ -10,6 +10,7 @@ from typing import Final
 from connectors.ingress import Ingress
 from connectors.presence import POLL_SECONDS as PRESENCE_POLL_SECONDS
 from connectors.presence import Presence
+from hub.caps import ConfiguredCaps
 from hub.parts import Makers, Parts
 from hub.repositories import ConnectedRepositories
 from hub.vault_secrets import VaultSecrets
@@ -77,6 +78,7 @@ def add_roles(
             repositories=ConnectedRepositories(lambda: parts.outbound),
             announce=parts.publisher.announce,
             can_report=lambda name: name in parts.outbound,
+            caps=ConfiguredCaps(lambda: parts.loaded.config),
             gate=parts.gate,
             timing=replace(
                 makers.timing,

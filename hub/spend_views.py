@@ -1,14 +1,26 @@
-"""What is paused, from database rows to the shapes of the JSON API. `pause` and `resume` write."""
+"""What is paused and what was spent, from database rows to the shapes of the JSON API. `pause` and `resume` write."""
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hub.api_models import PauseList, PauseRequest, PauseView, ResumeRequest, ResumeView
+from hub.api_models import (
+    HeldView,
+    PauseList,
+    PauseRequest,
+    PauseView,
+    ReservedView,
+    ResumeRequest,
+    ResumeView,
+    SpendView,
+    SpentView,
+)
 from hub.api_views import UnknownIdError, time_of
-from storage import pauses
+from storage import ledger, pauses
+from storage.clock import read_clock
 from storage.pauses import Pause
 
 if TYPE_CHECKING:
@@ -47,6 +59,29 @@ def resume(connection: Connection, asked: ResumeRequest) -> ResumeView:
         msg = f"{called(asked.scope, asked.name)} is not paused; paused is {others or 'nothing'}"
         raise NotPausedError(msg)
     return ResumeView(scope=asked.scope, name=asked.name)
+
+
+def spend(connection: Connection, days: int) -> SpendView:
+    """What was spent today and on the days before it, `days` in all, by the database's clock."""
+    since = max(0, ledger.day_of(read_clock(connection)) - days + 1)
+    spent = ledger.entries(connection, since=since)
+    return SpendView(
+        since=_date(since),
+        total_usd=sum(one.cents for one in spent) / 100,
+        spent=tuple(
+            SpentView(day=_date(one.day), team=one.team, rule=one.rule, runs=one.runs, usd=one.cents / 100)
+            for one in spent
+        ),
+        reserved=tuple(
+            ReservedView(team=one.team, rule=one.rule, runs=one.runs, usd=one.cents / 100)
+            for one in ledger.reserved(connection)
+        ),
+        held=tuple(HeldView(by=by, runs=runs) for by, runs in sorted(ledger.held(connection).items())),
+    )
+
+
+def _date(day: int) -> date:
+    return datetime.fromtimestamp(day * ledger.DAY_SECONDS, UTC).date()
 
 
 def called(scope: str, name: str) -> str:

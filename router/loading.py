@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
+from router.budgets import budget_findings
 from router.checks import Names, RuleChecker, check_connection, check_vault
 from router.definitions import check_agent_rules, check_environment_rules
 from router.documents import MAX_BYTES, Document, Entry, Node, read
@@ -24,6 +25,7 @@ from router.shapes import Finding, located, validate
 from schemas.config import (
     SECTIONS,
     Agent,
+    Caps,
     Config,
     Environment,
     File,
@@ -38,7 +40,7 @@ Checker = Callable[[str, Any], list[str]]
 """Checks the vendor's part of something: (name, value) to messages. Injected, because the vendor's types take
 seconds to import."""
 
-FIELDS: Final = ("version", *SECTIONS, "rules")
+FIELDS: Final = ("version", *SECTIONS, "limits", "rules")
 SUFFIXES: Final = (".yaml", ".yml")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -128,6 +130,7 @@ class _Loader:
         self._problems = [problem for document in documents for problem in document.problems]
         self._sections: dict[str, dict[str, _Item]] = {section: {} for section in SECTIONS}
         self._rules: list[_Item] = []
+        self._limits: _Item | None = None
         self._config_files: dict[str, File] = {}
 
     def run(self, check_agent: Checker | None, check_environment: Checker | None) -> tuple[Config, RuleSet]:
@@ -154,7 +157,12 @@ class _Loader:
                 if vault not in names.vaults:
                     message = f"unknown vault {quote(vault)}; {hint(vault, names.vaults)}"
                     self._report(item, [Finding(("vaults", index), message)])
-        compiled = self._compile(names)
+        teams = self._models_of("teams", Caps, None)
+        limits = self._everything()
+        compiled = self._compile(names, teams, limits)
+        for name, item in self._sections["teams"].items():
+            if all(rule.rule.team != name for rule in compiled):
+                self._report(item, [Finding((), f"no rule is of the team {name!r}", "warning")])
         if any(problem.severity == "error" for problem in self._problems):
             raise ConfigError(self._sorted())
         config = Config.model_construct(
@@ -165,10 +173,20 @@ class _Loader:
             vaults=vaults,
             memory_stores=memory_stores,
             files={name: self._beside(name, file) for name, file in self._config_files.items()},
+            teams=teams,
+            limits=limits,
             rules=tuple(rule.rule for rule in compiled),
         )
         sources = {name: source for name, source in names.connections.items() if source is not None}
         return config, RuleSet(compiled, warnings=self._sorted(), sources=sources)
+
+    def _everything(self) -> Caps:
+        """The limits of everything."""
+        if self._limits is None or self._limits.raw is None:
+            return Caps()
+        found, findings = validate(Caps, self._limits.raw)
+        self._report(self._limits, findings)
+        return found or Caps()
 
     def _beside(self, name: str, file: File) -> File:
         """A path is meant from where the file of the configuration lies."""
@@ -220,6 +238,13 @@ class _Loader:
         for section in SECTIONS:
             if section in fields:
                 self._gather_section(document, section, fields[section].node)
+        if "limits" in fields:
+            item = _Item(document, ("limits",), fields["limits"].node.plain())
+            if self._limits is not None:
+                line, _ = self._limits.document.place(self._limits.location)
+                message = f"limits are already set in {self._limits.document.file}:{line}"
+                self._report(item, [Finding((), message)])
+            self._limits = self._limits or item
         if "rules" in fields and (node := fields["rules"].node).value is not None:
             if not isinstance(node.value, list):
                 self._add(document, ("rules",), Finding((), "must be a list: begin each rule with '- name:'"))
@@ -244,6 +269,8 @@ class _Loader:
                 self._report(item, [Finding((), message)])
                 continue
             known[name] = item
+            if section == "teams":
+                continue  # called as the rules call them
             try:
                 check_name(name)
             except ValueError as error:
@@ -315,7 +342,7 @@ class _Loader:
             ),
         )
 
-    def _compile(self, names: Names) -> list[CompiledRule]:
+    def _compile(self, names: Names, teams: Mapping[str, Caps], limits: Caps) -> list[CompiledRule]:
         """Check every rule; those without an error are ready for matching."""
         agents = {name: item.raw for name, item in self._sections["agents"].items()}
         checker = RuleChecker(names, self._specs, agents=agents, check_part=self._check_part)
@@ -329,6 +356,8 @@ class _Loader:
                 further, plan = checker.check(item.raw)
                 findings += [found for found in further if found not in findings]
                 findings += self._duplicate(item, first)
+            if rule is not None:
+                findings += budget_findings(rule, teams, limits)
             self._report(item, findings)
             if rule is None or any(found.severity == "error" for found in findings):
                 continue

@@ -35,7 +35,7 @@ from runner.world import MountError, World
 from schemas.redaction import without_secrets
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import conversations, runs
+from storage import conversations, ledger, runs
 from storage.approvals import PEOPLE
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
@@ -385,6 +385,14 @@ class RunExecution:
             cost = None
             if total is not None:
                 cost = conversations.charge_conversation(connection, dispatch.conversation, total)
+                ledger.charge(
+                    connection,
+                    session_id=self.session_id,
+                    total=total,
+                    run_id=self.claim.run_id,
+                    rule=dispatch.rule,
+                    team=dispatch.team,
+                )
             if not runs.move_run(
                 connection,
                 self.claim,

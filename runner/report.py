@@ -7,8 +7,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from runner.turn import Ending, ToolCall, Turn
+from schemas.caps import CONCURRENT, PER_DAY, STARTS
 from schemas.dispatch import Dispatch, Grant
 from schemas.result import Result
+from storage.holding import HELD_SLOT
 from storage.tables import RunStatus
 
 FINAL_SLOT: Final = "final"
@@ -91,6 +93,26 @@ def budget_notice(dispatch: Dispatch, run_id: str, cents: int) -> Result:
         f"In {hours:g} hours it gives up."
     )
     return final_result(dispatch, run_id, text).model_copy(update={"id": f"{run_id}:{slot}", "slot": slot})
+
+
+_HELD: Final = {
+    "paused": "is paused by a person",
+    CONCURRENT: "has as many runs at work as it may",
+    STARTS: "has started as many runs within the last hour as it may",
+    PER_DAY: "has spent or reserved what it may spend today",
+}
+
+
+def held_notice(dispatch: Dispatch, run_id: str, held: str) -> Result:
+    """What the origin is told when a run cannot start for a while. No amounts: anybody may read it."""
+    scope, _, bound = held.rpartition(".")
+    who = {"team": "The team", "all": "The hub"}.get(scope, "The rule")
+    text = (
+        f"{who} that this is for {_HELD.get(bound, 'has reached a limit')}, so the agent waits ({held}). It starts by "
+        f"itself when there is room. (run `{run_id}`)"
+    )
+    changes = {"id": f"{run_id}:{HELD_SLOT}", "slot": HELD_SLOT}
+    return final_result(dispatch, run_id, text).model_copy(update=changes)
 
 
 def outcome_of(turn: Turn, stop_reason: str | None, *, posted: bool) -> tuple[RunStatus, str | None]:

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from anthropic.types.beta import BetaManagedAgentsSession
+from sqlalchemy import Connection
 
 from runner.errors import RefusedError, ServiceError
 from runner.service import RUNNING, is_over, run_of
+from runner.turn import cost_cents, plain_usage
 from runner.world import World
-from storage import rates
+from storage import ledger, rates
 from storage.database import StorageUnavailableError
 from storage.sessions import last_use, standing_of
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 LIMIT: Final = "upkeep"
 """Name of the shared limit that lets one process at a time do this."""
+SETTLED_AT_ONCE: Final = 20
+"""Sessions whose cost is asked for one by one in a sweep."""
 CHUNK: Final = 500
 """Sessions looked up in one query."""
 RUNNING_WINDOW: Final = 7 * 24 * 3600.0
@@ -48,6 +54,8 @@ class Upkeep:
     def __init__(self, world: World) -> None:
         self._world = world
         self._timing = world.timing
+        self._unsettled: dict[str, str] = {}
+        """Sessions that were stopped or could not tell their cost, with a run of theirs: asked until they rest."""
 
     async def run(self) -> None:
         """Sweep until cancelled. A failure is logged and the next sweep tries again."""
@@ -66,8 +74,9 @@ class Upkeep:
         now = time.time()
         service = self._world.service
         # The lists come first: a run that takes a session after this is seen as active below.
-        recent = await service.sessions_since(now - self._timing.upkeep_window)
+        recent = await service.sessions_since(now - self._timing.upkeep_window, archived=True)
         working = await service.sessions_since(now - RUNNING_WINDOW, statuses=RUNNING)
+        await self._settle((*recent, *working))
         sessions = {
             session.id: session
             for session in (*recent, *working)
@@ -82,8 +91,40 @@ class Upkeep:
                 if verdict is Verdict.SPARE:
                     dealt_with += await self._archive(session)
                 elif verdict is Verdict.LEFT_ALONE:
-                    dealt_with += await self._interrupt(session_id, "its run has ended")
+                    dealt_with += await self._interrupt(
+                        session_id, "its run has ended", run_of(session) or ""
+                    )
         return dealt_with
+
+    async def _settle(self, sessions: Sequence[BetaManagedAgentsSession]) -> None:
+        """Put into the ledger what sessions cost after their run ended, or what nobody could tell then."""
+        costs = {one.id: (run_of(one), cost_cents(plain_usage(one.usage))) for one in sessions}
+        for session_id, run_id in await self._world.database.read(
+            ledger.unknown_costs, limit=SETTLED_AT_ONCE
+        ):
+            self._unsettled[session_id] = run_id
+        asked = set(self._unsettled)
+        for session_id, run_id in list(self._unsettled.items()):
+            try:
+                session = await self._world.service.retrieve_session(session_id)
+            except RefusedError as error:
+                if error.gone:
+                    del self._unsettled[session_id]
+                    await self._world.database.write(ledger.give_up, [run_id])
+                continue
+            costs[session_id] = run_id, cost_cents(plain_usage(session.usage)) or 0
+            if session.status not in RUNNING:
+                del self._unsettled[session_id]
+
+        ours = {
+            id_: (run, cost) for id_, (run, cost) in costs.items() if run is not None and cost is not None
+        }
+        for some in _chunks(list(ours)):
+            known = await self._world.database.read(ledger.seen, some)
+            news = {id_: ours[id_] for id_ in some if ours[id_][1] > known.get(id_, 0)}
+            news |= {id_: ours[id_] for id_ in some if id_ in asked}
+            if news:
+                await self._world.database.write(_settle, news)
 
     async def _judge(self, sessions: Sequence[BetaManagedAgentsSession]) -> dict[str, Verdict]:
         """Those of the sessions that need something done."""
@@ -113,7 +154,7 @@ class Upkeep:
     async def _archive(self, session: BetaManagedAgentsSession) -> bool:
         if session.status in RUNNING:
             return await self._interrupt(
-                session.id, "it is a spare"
+                session.id, "it is a spare", run_of(session) or ""
             )  # archived by a later sweep, once it rests
         try:
             await self._world.service.archive_session(session.id)
@@ -123,9 +164,10 @@ class Upkeep:
         log.info("a spare session was archived", session=session.id, run=run_of(session))
         return True
 
-    async def _interrupt(self, session_id: str, why: str) -> bool:
+    async def _interrupt(self, session_id: str, why: str, made_for: str) -> bool:
         try:
             await self._world.service.interrupt(session_id)
+            self._unsettled.setdefault(session_id, made_for)
         except RefusedError as error:
             log.warning("a session was not interrupted", session=session_id, reason=str(error))
             return False
@@ -133,6 +175,11 @@ class Upkeep:
         return True
 
 
-def _chunks(sessions: Sequence[BetaManagedAgentsSession]) -> Iterator[Sequence[BetaManagedAgentsSession]]:
+def _settle(connection: Connection, costs: Mapping[str, tuple[str, int]]) -> None:
+    for session_id, (run_id, cost) in costs.items():
+        ledger.settle_late(connection, session_id, total=cost, made_for=run_id)
+
+
+def _chunks(sessions: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(sessions), CHUNK):
         yield sessions[start : start + CHUNK]

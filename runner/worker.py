@@ -125,6 +125,7 @@ class Worker:
                     limit=room,
                     lease=self._timing.lease,
                     spacing=self._spacing,
+                    admission=self._world.admission,
                 )
                 creates = sum(claim.status is RunStatus.CREATING for claim in claims)
                 return claims, self._world.service.permits.reserve(connection, "creates", creates)
@@ -210,6 +211,7 @@ class Worker:
                 limit=room,
                 lease=self._timing.lease,
                 spacing=self._spacing,
+                admission=self._world.admission,
             )
         except StorageUnavailableError as error:
             log.warning("runs could not be claimed", error=str(error))

@@ -8,13 +8,17 @@ from functools import cached_property
 from typing import Protocol
 
 from runner.catalogue import Catalogue
+from runner.report import held_notice
 from runner.search import SessionSearch
 from runner.service import Service
 from runner.stores import Stores
 from runner.timing import Timing
+from schemas.caps import CapSet
+from schemas.dispatch import Dispatch
 from schemas.policy.gate import Gate
 from schemas.redaction import without_secrets
 from schemas.result import Result
+from storage.caps import Admission
 from storage.database import Database
 from storage.outbox import Message
 
@@ -61,6 +65,8 @@ class World:
     can_report: Callable[[str], bool]
     """True where the connection of that name can post a comment."""
     timing: Timing = field(default_factory=Timing)
+    caps: Callable[[], CapSet] = CapSet
+    """What may start at most, as the configuration in force says."""
     gate: Gate = field(default_factory=Gate)
     """Judges what is about to be published."""
 
@@ -68,3 +74,14 @@ class World:
     def search(self) -> SessionSearch:
         """One for all runs of the process."""
         return SessionSearch(self.service)
+
+    @property
+    def admission(self) -> Admission:
+        """What claiming asks."""
+        return Admission(self.caps(), self._held_notice)
+
+    def _held_notice(self, dispatch: Dispatch, run_id: str, held: str) -> Result | None:
+        silent = dispatch.report == "none" or dispatch.staged
+        if silent or not self.can_report(dispatch.event.connection):
+            return None
+        return held_notice(dispatch, run_id, held)

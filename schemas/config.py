@@ -294,8 +294,24 @@ class RuleRepository(_Strict):
         return self
 
 
-class RuleLimits(_Strict):
-    """Bounds of one run."""
+class Caps(_Strict):
+    """What a rule, a team or everything may do at most. What is beyond waits."""
+
+    per_day_usd: Money | None = None
+    """List price of a day, UTC. What a run may spend is reserved before it starts."""
+    concurrent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Runs at work at once."""
+    starts_per_hour: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Runs that start within any hour."""
+
+    @property
+    def per_day_cents(self) -> int | None:
+        """The cap of a day in whole cents, exactly as written."""
+        return None if self.per_day_usd is None else int(self.per_day_usd * 100)
+
+
+class RuleLimits(Caps):
+    """Bounds of one run, and of all runs of the rule."""
 
     budget_usd: Money | None = None
     on_budget: Literal["fail", "wait"] = "fail"
@@ -476,6 +492,10 @@ class Config(_Strict):
     vaults: dict[str, Vault] = Field(default_factory=dict)
     memory_stores: dict[str, MemoryStore] = Field(default_factory=dict)
     files: dict[str, File] = Field(default_factory=dict)
+    teams: dict[str, Caps] = Field(default_factory=dict)
+    """By the `team` of rules."""
+    limits: Caps = Field(default_factory=Caps)
+    """Of everything."""
     rules: tuple[Rule, ...] = ()
 
     @field_validator("connections", "environments", "agents", "vaults", "memory_stores", "files")
@@ -486,6 +506,6 @@ class Config(_Strict):
         return value
 
 
-SECTIONS: Final = ("connections", "environments", "agents", "vaults", "memory_stores", "files")
+SECTIONS: Final = ("connections", "environments", "agents", "vaults", "memory_stores", "files", "teams")
 """The parts of the file that are mappings from a name."""
 FOLLOW_UPS: Final[tuple[str, ...]] = get_args(FollowUp)

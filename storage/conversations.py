@@ -40,7 +40,10 @@ def _narrow_place() -> Update:
 
 def _cost() -> Select[Any]:
     rows = table(ConversationRow)
-    return select(rows.c.session_cost_cents).where(rows.c.key == bindparam("conversation"))
+    query = select(rows.c.session_cost_cents).where(rows.c.key == bindparam("conversation"))
+    return (
+        query.with_for_update()
+    )  # somebody else may charge the same session; SQLite's writer is alone anyway
 
 
 def _charge() -> Update:

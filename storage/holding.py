@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, Update, and_, bindparam, func, update
+from pydantic import ValidationError
+from sqlalchemy import Connection, Update, and_, bindparam, func, text, update
 
+from schemas.dispatch import Dispatch
+from storage.caps import Admission
+from storage.results import want_result
 from storage.rows import table
 from storage.statements import Fixed
 from storage.tables import RunRow, RunStatus
@@ -18,6 +22,10 @@ LATEST: Final = 60.0
 """Seconds until a held run is looked at again."""
 SHARE: Final = 8
 """It is looked at again after this part of its age: the longer it has waited, the less a moment matters."""
+TELL_AFTER: Final = 60.0
+"""Seconds: who waits for less is not told."""
+HELD_SLOT: Final = "held"
+"""Of the result that tells the origin."""
 MAX_ROUNDS: Final = 20
 """Of looking for runs that may start behind those that may not, in one transaction."""
 
@@ -47,10 +55,34 @@ def _hold() -> Update:
 
 
 _HOLD: Final = Fixed(_hold)
+_TOLD: Final = Fixed(lambda: text("SELECT 1 FROM result WHERE id = :id"))
 
 
-def hold(connection: Connection, row: dict[str, Any], reason: str, *, now: float) -> bool:
-    """Write down by what a queued run is held, and look again later. False: somebody else has changed it."""
+def hold(
+    connection: Connection,
+    row: dict[str, Any],
+    reason: str,
+    *,
+    now: float,
+    admission: Admission | None = None,
+) -> bool:
+    """Write down by what a queued run is held, and look again later. False: somebody else has changed it.
+
+    Where it has been held for a while, its origin is told: once, in a slot of its own.
+    """
     due = now + next_look(now - row["created_at"])
     held = _HOLD.run(connection, run=row["id"], expected=row["fence"], reason=reason, now=now, due=due)
-    return held.rowcount == 1
+    if held.rowcount != 1:
+        return False
+    since: float = row["held_at"] if row["held_at"] is not None else now
+    if admission is not None and now - since >= TELL_AFTER:
+        if _TOLD.run(connection, id=f"{row['id']}:{HELD_SLOT}").first() is not None:
+            return True
+        try:
+            dispatch = Dispatch.model_validate_json(row["dispatch_body"])
+        except ValidationError:
+            return True  # of another version: claiming it says so
+        notice = admission.notice(dispatch, row["id"], reason)
+        if notice is not None:
+            want_result(connection, notice, tool_use_id=None)
+    return True

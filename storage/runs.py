@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES
 from storage import follow_ups, holding, outbox, pauses, presence
+from storage.caps import Admission, Gauge
 from storage.clock import db_now, read_clock
 from storage.conversations import open_conversation, run_id_of
 from storage.rows import insert_new, plain, table
@@ -117,7 +118,13 @@ def _next_place(connection: Connection, conversation: str, *, now: float) -> flo
 
 
 def claim_runs(
-    connection: Connection, *, owner: str, limit: int, lease: float, spacing: Spacing = SPACING
+    connection: Connection,
+    *,
+    owner: str,
+    limit: int,
+    lease: float,
+    spacing: Spacing = SPACING,
+    admission: Admission | None = None,
 ) -> list[Claim]:
     """Claim up to `limit` runs for `lease` seconds: orphaned ones, then queued ones whose conversation is free.
 
@@ -125,6 +132,7 @@ def claim_runs(
     """
     now = read_clock(connection)
     found: list[Claim] = []
+    gauge = Gauge(connection, admission, now=now) if admission is not None and admission.caps else None
     for condition in (_ORPHANED, *[_FRESH] * holding.MAX_ROUNDS):
         if len(found) >= limit:
             break
@@ -132,11 +140,18 @@ def claim_runs(
         rows = query.run(connection, now=now, limit=limit - len(found)).mappings().all()
         held = 0
         for row in map(dict, rows):
-            if row.pop("is_paused"):
-                held += holding.hold(connection, row, pauses.PAUSED, now=now)
-                continue
-            claim = _claim_one(connection, row, owner=owner, lease=lease, spacing=spacing, now=now)
-            found += [] if claim is None else [claim]
+            held_by = pauses.PAUSED if row.pop("is_paused") else None
+            claim = (
+                None
+                if held_by is not None
+                else _claim_one(
+                    connection, row, owner=owner, lease=lease, spacing=spacing, now=now, gauge=gauge
+                )
+            )
+            if isinstance(claim, Claim):
+                found.append(claim)
+            elif (held_by := held_by or claim) is not None:
+                held += holding.hold(connection, row, held_by, now=now, admission=admission)
         if condition == _FRESH and not held:
             break
     return found
@@ -183,9 +198,11 @@ def _claim_one(
     lease: float,
     spacing: Spacing,
     now: float,
-) -> Claim | None:
+    gauge: Gauge | None,
+) -> Claim | str | None:
+    """The claim; or the cap by which the run is held; or None where it is no longer there to be claimed."""
     runs = table(RunRow)
-    body = row.pop("dispatch_body")
+    body = row["dispatch_body"]
     session_id = row.pop("conversation_session")
     values: dict[str, Any] = {
         "lease_owner": owner,
@@ -212,6 +229,18 @@ def _claim_one(
         }
         connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated_at=now, **failed))
         return None
+    is_start, wanted = row["status"] == RunStatus.QUEUED, None
+    if is_start:
+        own = row["budget_cents"]
+        wanted = dispatch.limits.budget_cents if own is None else own
+        if gauge is not None:
+            given = gauge.budget(row["rule"], row["team"], wanted)
+            held_by = gauge.held_by(row["rule"], row["team"], wanted=given)
+            if held_by is not None:
+                return held_by
+            if given != wanted:
+                wanted = values["budget_cents"] = given
+        values["reserved_cents"] = wanted
     owned = {"id": row["id"], "fence": row["fence"]}
     try:
         with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
@@ -220,6 +249,9 @@ def _claim_one(
         return None  # another process made a run of this conversation active in the same instant
     if not changed:
         return None
+    if gauge is not None and is_start:
+        gauge.took(row["rule"], row["team"], wanted=wanted)
+    del row["dispatch_body"]
     if row["status"] == RunStatus.QUEUED and row["manner"] is not None and row["gather"] > 0:
         reserved = row["joined_to"] is not None
         follow_ups.fold(connection, row["id"], row["conversation"], reserved=reserved, now=now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Text
+from sqlalchemy import Column, Double, Index, Text
 from sqlmodel import Field, SQLModel
 
 
@@ -19,3 +19,18 @@ class PauseRow(SQLModel, table=True):
     """`api`, or `command:` and the user of the machine it was typed on."""
     reason: str | None = Field(default=None, sa_column=Column(Text))
     at: float = Field(sa_column=Column(Double, nullable=False))
+
+
+class SpendRow(SQLModel, table=True):
+    """What one session cost in one run on one day. The rows of a session add up to its list cost."""
+
+    __tablename__ = "spend"
+    __table_args__ = (Index("ix_spend_day", "day"),)
+
+    session_id: str = Field(primary_key=True)
+    run_id: str = Field(primary_key=True)
+    day: int = Field(primary_key=True)
+    """Days since the epoch, UTC, by the database's clock."""
+    rule: str
+    team: str | None = None
+    cents: int = 0

@@ -247,6 +247,7 @@ class RunRow(SQLModel, table=True):
         Index("ix_run_status_due", "status", "due_at"),
         Index("ix_run_lease", "lease_until"),
         Index("ix_run_conversation_created", "conversation", "created_at"),
+        Index("ix_run_intent", "intent_at"),
     )
 
     id: str = Field(primary_key=True)
@@ -299,11 +300,14 @@ class RunRow(SQLModel, table=True):
     budget_cents: int | None = None
     """What the run may spend, where a person raised it; else the dispatch says so."""
     held: str | None = None
-    """By what it was held back last, while it was queued: `paused`. It is held now if it is queued still."""
+    """By what it was held back last, while it was queued: `paused`, `rule.concurrent` … It is held now if it is queued
+    still."""
     held_at: float | None = Field(default=None, sa_column=Column(Double))
     """When it was first held back."""
     waits_for: str | None = None
     """What a run waits for that is `waiting`: `people` who approve; None for a budget that is raised."""
+    reserved_cents: int | None = None
+    """What it may spend, as its dispatch said when it was claimed. It counts while the run is at work."""
 
 
 class ResultRow(SQLModel, table=True):

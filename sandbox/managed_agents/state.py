@@ -138,6 +138,7 @@ class AgentsState:
                     "pending": list(session.pending),
                     "token_rotations": dict(session.rotations),
                     "work": texts.get(session.id, []),
+                    "cost_cents": int(session.usage_now().get("list_cost", {}).get("amount", 0)),
                 }
                 for session in self._by_time
             ],

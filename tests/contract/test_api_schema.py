@@ -135,6 +135,7 @@ def test_every_operation_is_documented(url: str) -> None:
         ("get", "/api/v1/pauses"),
         ("post", "/api/v1/pauses"),
         ("post", "/api/v1/pauses/resume"),
+        ("get", "/api/v1/spend"),
         ("get", "/api/v1/dead-letters"),
         ("get", "/api/v1/dead-letters/{letter_id}"),
         ("post", "/api/v1/dead-letters/{letter_id}/retry"),

@@ -83,6 +83,10 @@ async def judged(setup: Embedded, *, runs: int, made: int) -> None:
     assert len(artefacts(state)) == made
     sessions = state["anthropic"]["sessions"]
     assert [one["status"] for one in sessions if one["work"]] == ["idle"] * runs
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+        spend = (await http.get(f"{setup.ingress.url}/api/v1/spend")).json()
+    assert round(spend["total_usd"] * 100) == sum(one["cost_cents"] for one in sessions)
+    assert sum(one["runs"] for one in spend["spent"]) == runs
 
 
 async def test_between_creating_the_session_and_recording_it(setup: Embedded) -> None:

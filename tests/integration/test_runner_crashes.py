@@ -19,7 +19,10 @@ from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, 
 
 from runner.execution import RunExecution
 from runner.service import RUN_KEY
+from runner.turn import cost_cents
+from runner.upkeep import Upkeep
 from schemas.dispatch import Dispatch
+from storage import ledger
 
 TIMING = replace(QUICK, settle=(0.0, 0.02, 0.05), tries=3)
 NEVER = 10_000
@@ -103,6 +106,15 @@ async def assert_once(runner: Bench, run_ids: Sequence[str], labels: Mapping[str
         if wrong:
             problems.append(f"{labels[run_id]}: {wrong} ({row['error']})")
     assert not problems, "\n".join(problems)
+    await assert_ledger(runner)
+
+
+async def assert_ledger(runner: Bench) -> None:
+    """Every cent that the service charged is in the ledger, under the run of its session."""
+    await Upkeep(runner.world).sweep()
+    spent = await runner.database.read(ledger.seen, [session.id for session in runner.agents])
+    charged = {session.id: cost_cents(session.usage.as_dict()) or 0 for session in runner.agents}
+    assert spent == {session: cents for session, cents in charged.items() if cents}
 
 
 async def steps_of(runner: Bench) -> list[str]:

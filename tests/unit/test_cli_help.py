@@ -25,6 +25,7 @@ OURS = {
     "events list": {"--connection", "--kind", "--subject", "--limit", "--url", "--json"},
     "events show": {"event_id", "--url", "--json"},
     "inspect": {"bodies", "--source", "--headers", "--connection"},
+    "spend": {"--days", "--url", "--json"},
     "pause": {"--rule", "--team", "--all", "--reason", "--url", "--json"},
     "resume": {"--rule", "--team", "--all", "--url", "--json"},
     "replay": {"event_id", "--again", "--reason", "--url", "--json"},

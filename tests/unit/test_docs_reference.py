@@ -33,6 +33,7 @@ from sandbox.vendor.admin import ACTS
 from schemas.config import (
     FOLLOW_UPS,
     Agent,
+    Caps,
     Environment,
     File,
     Match,
@@ -72,6 +73,7 @@ def first_column(page: Path, marker: str) -> list[str]:
         Rule,
         RuleRepository,
         RuleLimits,
+        Caps,
         Presence,
         Match,
         Schedule,
