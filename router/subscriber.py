@@ -27,6 +27,7 @@ from router.follow_ups import (
     may_follow,
     told_too_narrow,
 )
+from router.loops import stop_loops
 from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
@@ -91,7 +92,7 @@ class Judgement:
     verdicts: list[RecordedVerdict]
     learnt: list[Learnt] = field(default_factory=list)
     posts: list[Result] = field(default_factory=list)
-    """Answers to commands; they are stored."""
+    """Answers to commands, and notes about loops; they are stored."""
 
 
 class Router:
@@ -247,7 +248,8 @@ class Router:
             else:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
-        return Judgement(list(recorded.values()), self._learnt(event, owners, recorded))
+        recorded, notes = (recorded, []) if is_replay else stop_loops(connection, event, recorded)
+        return Judgement(list(recorded.values()), self._learnt(event, owners, recorded), notes)
 
     def _obeyed(
         self, connection: Connection, event: Event, command: Command, *, is_replay: bool

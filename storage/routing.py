@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import CompoundSelect, Connection, Select, Update, and_, bindparam, select, union_all, update
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    select,
+    text,
+    union_all,
+    update,
+)
 
 from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
@@ -78,6 +89,16 @@ def _made() -> CompoundSelect[Any]:
 _ROUTED: Final = Fixed(_routed)
 _ROUTE: Final = Fixed(_route)
 _MADE: Final = Fixed(_made)
+_TURNS: Final = Fixed(
+    lambda: text(
+        "SELECT dispatch.body FROM event "
+        "JOIN conversation_subject AS owned "
+        "ON owned.connection = event.connection AND owned.subject = event.subject "
+        "JOIN dispatch ON dispatch.conversation = owned.conversation "
+        "WHERE event.id = :event AND dispatch.rule = :rule AND dispatch.created_at > :since "
+        "ORDER BY dispatch.created_at DESC, dispatch.id DESC LIMIT :most"
+    )
+)
 
 
 def is_routed(connection: Connection, event_id: str) -> bool:
@@ -177,6 +198,14 @@ def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -
     """The result, or the run whose sign of presence, made this artefact, if one of our posts did."""
     found = _MADE.run(connection, named=connection_name, artefact=artefact).first()
     return None if found is None else str(found[0])
+
+
+def last_turns(
+    connection: Connection, event_id: str, *, rule: str, since: float, limit: int
+) -> list[Dispatch]:
+    """The newest dispatches of the rule on the event's subject, in whichever of its conversations; the newest first."""
+    found = _TURNS.run(connection, event=event_id, rule=rule, since=since, most=limit)
+    return [Dispatch.model_validate_json(body) for (body,) in found]
 
 
 def run_exists(connection: Connection, run_id: str) -> bool:

@@ -1,0 +1,101 @@
+"""Conversations between programs end by themselves: after three turns a person must say something.
+
+Whether a program's words carry a marker of ours does not matter here: turns are counted by what was dispatched on the
+subject. The decision is pure; what only the database knows is read by `storage.routing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import Connection
+
+from router.follow_ups import EDIT, WORDS
+from router.verdicts import VerdictOutcome
+from schemas.dispatch import Dispatch
+from schemas.event import Event
+from schemas.result import Origin, Result
+from storage.clock import read_clock
+from storage.conversations import run_id_of
+from storage.results import want_result
+from storage.routing import RecordedVerdict, last_turns
+
+CLAUSE: Final = "turns"
+MAX_TURNS: Final = 3
+"""In a row, the first of which a person may have begun."""
+WITHIN: Final = 24 * 3600.0
+"""Seconds: what a program says once a day is no conversation."""
+SPOKEN: Final = WORDS | {EDIT}
+_REASON: Final = (
+    f"{MAX_TURNS} turns on this subject came one after the other without a person, who must speak first"
+)
+_NOTE: Final = (
+    f"Another program and the agent have answered each other for {MAX_TURNS} turns, so the agent stops answering "
+    "programs here. As soon as a person says something to it, it goes on."
+)
+
+
+def is_too_deep(by_programs: Sequence[bool]) -> bool:
+    """Whether a program's words begin no further turn.
+
+    `by_programs`: of the last turns, the newest first, whether a program began it.
+    """
+    return len(by_programs) >= MAX_TURNS and all(by_programs[: MAX_TURNS - 1])
+
+
+def stop_loops(
+    connection: Connection, event: Event, recorded: Mapping[str, RecordedVerdict]
+) -> tuple[dict[str, RecordedVerdict], list[Result]]:
+    """The verdicts without those turns that would only go on a talk of programs, and one note about it for the thread.
+
+    Words of people cost no query.
+    """
+    kept, posts = dict(recorded), list[Result]()
+    if not event.data.actor.is_bot or event.data.kind not in SPOKEN:
+        return kept, posts
+    since = read_clock(connection) - WITHIN
+    for name, verdict in recorded.items():
+        if verdict.dispatch is None:
+            continue
+        turns = last_turns(connection, event.id, rule=name, since=since, limit=MAX_TURNS)
+        if not is_too_deep([turn.event.data.actor.is_bot for turn in turns]):
+            continue
+        kept[name] = replace(
+            verdict,
+            outcome=VerdictOutcome.SUPPRESSED.value,
+            clause=CLAUSE,
+            expected=f"at most {MAX_TURNS}",
+            seen=event.data.actor.login or event.data.actor.name,
+            reason=_REASON,
+            dispatch=None,
+        )
+        silent = verdict.dispatch.report == "none" or verdict.dispatch.staged
+        if not posts and not silent:
+            # In a slot of the turn with which the talk began, so that it is said once however long the other goes on.
+            note = _note(turns[-1], event)
+            posts += [note] if want_result(connection, note, tool_use_id=None) else []
+    return kept, posts
+
+
+def _note(first: Dispatch, event: Event) -> Result:
+    run_id, data = run_id_of(first.id), event.data
+    return Result(
+        id=f"{run_id}:{CLAUSE}",
+        run=run_id,
+        slot=CLAUSE,
+        conversation=first.conversation,
+        output="comment",
+        connection=event.connection,
+        target={"to": "origin"},
+        arguments={"text": _NOTE},
+        origin=Origin(
+            connection=event.connection,
+            event_id=event.id,
+            kind=data.kind,
+            subject=data.subject,
+            address=data.address,
+            visibility=data.visibility,
+        ),
+    )
