@@ -1,9 +1,8 @@
-"""Scenarios by name: what an agent does when a message, the session's metadata or the agent's name asks for
-one.
+"""Scenarios by name: what an agent does when a message, the session's metadata or the agent itself asks for one.
 
-`[sandbox: scenario=NAME key=value]` in the instructions, `sandbox: "scenario=NAME …"` in the metadata, or
-either form in the agent's name (the first found counts). Without one the believable worker runs. Must not
-touch a route.
+`[sandbox: scenario=NAME key=value]` in the instructions, `sandbox: "scenario=NAME …"` in the metadata, or the first form
+in the agent's name or system prompt, for all its turns (the first found counts). Without one the believable worker
+runs. Must not touch a route.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ class Scene:
         except ValueError:
             return default
 
-    def work(self, *, mounted: bool = True) -> Move:
+    def work(self, *, mounted: bool = True, leave: frozenset[str] = frozenset()) -> Move:
         """The believable worker."""
-        return work(self.turn, self.events, self.code, mounted=mounted)
+        return work(self.turn, self.events, self.code, mounted=mounted, leave=leave)
 
     def tools(self) -> list[dict[str, Any]]:
         """The custom tools to call: those granted, or the one that `tool=` names."""
@@ -83,8 +82,8 @@ def cast(code: CodeHost) -> Callable[[Turn, list[dict[str, Any]]], Script]:
         task = read_task(events)
         session = turn.session
         stored = session.metadata.get(METADATA_KEY, "")
-        name = session.agent["name"]
-        directive = read_directive(task.instructions, f"[sandbox: {stored}]" if stored else "", name)
+        given = (session.agent["name"], str(session.agent.get("system") or ""))
+        directive = read_directive(task.instructions, f"[sandbox: {stored}]" if stored else "", *given)
         scene = Scene(turn=turn, events=events, task=task, directive=directive, code=code)
         turn.pace = max(0.0, scene.number("pace", turn.settings.pace))
         if "interrupt_delay" in directive:
@@ -122,6 +121,17 @@ def parallel(scene: Scene) -> Move:
     calls = [(tools[n % len(tools)]["name"], scene.fill(tools[n % len(tools)], n + 1)) for n in range(count)]
     answers = yield from call(scene.turn, calls)
     yield from speak(scene.turn, f"{len(answers)} answers: " + "; ".join(answer.text for answer in answers))
+
+
+def errand(scene: Scene) -> Move:
+    """The work, with a tool that is used when people ask for it: `tool=` where their words contain `when=`. Later turns
+    answer where they were asked, and tell nobody else."""
+    names = {tool["name"] for tool in scene.turn.session.tools("custom")}
+    wanted = (
+        {scene.directive.get("tool", "")} if scene.directive.get("when", "") in scene.task.text else set()
+    )
+    usual = {"comment"} if scene.turn.session.memories else names - {scene.directive.get("tool", "")}
+    yield from scene.work(leave=frozenset(names - usual - wanted))
 
 
 def bad_arguments(scene: Scene) -> Move:
@@ -380,6 +390,7 @@ SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
     "happy": happy,
     "custom_tools": custom_tools,
     "parallel": parallel,
+    "errand": errand,
     "bad_arguments": bad_arguments,
     "tempted": tempted,
     "patch": patch,

@@ -19,7 +19,7 @@ from sandbox.managed_agents.session import Memory
 from sandbox.managed_agents.turns import Answer, Step, Turn
 
 PULL_REQUEST: Final = "open_pull_request"
-TALK: Final = ("comment", "post", "message", "reply", "review_thread", "notify", "say")
+TALK: Final = ("comment", "post", "message", "reply", "review_thread", "notify", "say", "announce")
 """Parts of the names of tools that tell people something: they come last."""
 ORDER: Final = (PULL_REQUEST, "transition", "status", "assign", "label", "link")
 """Parts of the names of other tools, in the order in which they are called."""
@@ -47,12 +47,20 @@ class Progress:
     links: list[str] = field(default_factory=list)
 
 
-def work(turn: Turn, events: list[dict[str, Any]], code: CodeHost, *, mounted: bool = True) -> Move:
-    """One turn. `mounted=False`: the repository could not be mounted."""
+def work(
+    turn: Turn,
+    events: list[dict[str, Any]],
+    code: CodeHost,
+    *,
+    mounted: bool = True,
+    leave: frozenset[str] = frozenset(),
+) -> Move:
+    """One turn. `mounted=False`: the repository could not be mounted. `leave`: tools that are not called."""
     session = turn.session
     task = read_task(events)
     repository = read_repository(session.resources) if mounted else None
-    tools = sorted(session.tools("custom"), key=lambda tool: rank(tool["name"]))
+    granted = [tool for tool in session.tools("custom") if tool["name"] not in leave]
+    tools = sorted(granted, key=lambda tool: rank(tool["name"]))
     earlier = session.memories[-1] if session.memories else None
     progress = Progress(
         branch=earlier.branch if earlier else None,

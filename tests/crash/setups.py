@@ -13,11 +13,11 @@ import socket
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
@@ -30,6 +30,8 @@ from services.postgres import Postgres
 from hub.demo.scenarios import DEMO_SECRETS, configuration
 
 SetUpName = Literal["embedded", "cluster"]
+Edit = Callable[[dict[str, Any]], None]
+"""What a test changes in the configuration."""
 SOURCES: Final = ("github", "jira", "sentry", "slack")
 ROLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -56,11 +58,14 @@ SPARE_BYTES: Final = 48 * 1024
 """Room that a full disk still has."""
 
 
-def one_by_one(text: str, *, presence: str = "none") -> str:
-    """The configuration with follow-ups that are each told in a turn of their own: the judge counts turns."""
+def one_by_one(text: str, *, presence: str = "none", edit: Edit | None = None) -> str:
+    """The configuration with follow-ups that are each told in a turn of their own: the judge counts turns. `edit`
+    changes the rest."""
     config = yaml.safe_load(text)
     for rule in config["rules"]:
         rule |= {"follow_up": "queue", "gather": "0s", "presence": presence}
+    if edit is not None:
+        edit(config)
     return str(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -76,9 +81,16 @@ class SetUp(ABC):
     """Hubs that can be frozen for longer than their leases."""
 
     def __init__(
-        self, folder: Path, *, without: Sequence[str] = (), pace: float = PACE, presence: str = "none"
+        self,
+        folder: Path,
+        *,
+        without: Sequence[str] = (),
+        pace: float = PACE,
+        presence: str = "none",
+        edit: Edit | None = None,
     ) -> None:
         self.folder = folder
+        self.edit = edit
         self.presence = presence
         self.without = without
         self.sandbox = SandboxProcess(folder, pace=pace)
@@ -148,7 +160,7 @@ class SetUp(ABC):
         await self.sandbox.up()
         config = self.folder / "triggerhub.yaml"
         written = configuration({source: self.sandbox.api_url(source) for source in SOURCES})
-        text = one_by_one(written, presence=self.presence)
+        text = one_by_one(written, presence=self.presence, edit=self.edit)
         config.write_text(text, encoding="utf-8")
         self.make_hubs(config)
         for hub in self.hubs.values():
@@ -297,8 +309,9 @@ class Cluster(SetUp):
         without: Sequence[str] = (),
         pace: float = PACE,
         processes: Mapping[str, str] = ROLES,
+        edit: Edit | None = None,
     ) -> None:
-        super().__init__(folder, without=without, pace=pace)
+        super().__init__(folder, without=without, pace=pace, edit=edit)
         self._processes = processes
         self.kafka = kafka
         self.postgres = postgres
@@ -354,10 +367,12 @@ def _postmaster(url: str) -> int:
 
 
 @asynccontextmanager
-async def embedded(*, without: Sequence[str] = (), presence: str = "none") -> AsyncIterator[Embedded]:
+async def embedded(
+    *, without: Sequence[str] = (), presence: str = "none", edit: Edit | None = None
+) -> AsyncIterator[Embedded]:
     """A running embedded set-up in a folder of its own."""
     folder = own_folder("crash-embedded")
-    setup = Embedded(folder, without=without, presence=presence)
+    setup = Embedded(folder, without=without, presence=presence, edit=edit)
     try:
         await setup.start()
         yield setup
@@ -373,6 +388,7 @@ async def cluster(
     without: Sequence[str] = (),
     pace: float = PACE,
     processes: Mapping[str, str] = ROLES,
+    edit: Edit | None = None,
 ) -> AsyncIterator[Cluster]:
     """A running cluster on a fresh database and an emptied broker."""
     folder = own_folder("crash-cluster")
@@ -386,6 +402,7 @@ async def cluster(
         without=without,
         pace=pace,
         processes=processes,
+        edit=edit,
     )
     try:
         await setup.start()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from crash.stage import Stage, stage
 from crash.webhooks import CHANNEL, Webhook, github_comment, sentry_alert, slack_words
+from thread_webhooks import failed_build, jira_comment, review
 
 from storage.states import RUN_TERMINAL
 from storage.tables import ConversationSubject, LinkRow, RunRow
 
-FIXTURES = Path(__file__).parents[2] / "connectors"
 RULE = "sentry-error-to-pr"
 
 
@@ -29,57 +29,6 @@ def eager(config: dict[str, Any]) -> None:
 async def running(tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(tmp_path, edit=eager) as found:
         yield found
-
-
-def sample(source: str, name: str, replaced: dict[str, str], **headers: str) -> Webhook:
-    """A shipped sample about something else: texts replaced."""
-    folder = FIXTURES / source / "fixtures"
-    body = (folder / f"{name}.json").read_text(encoding="utf-8")
-    for old, new in replaced.items():
-        body = body.replace(old, new)
-    given = json.loads((folder / f"{name}.headers.json").read_text(encoding="utf-8"))
-    return Webhook(
-        source=source,
-        headers={**{key.lower(): value for key, value in given.items()}, **headers},
-        body=body.encode(),
-        subject="",
-    )
-
-
-def review(number: int, text: str) -> Webhook:
-    """A member asks for changes."""
-    given = {
-        "pull/15": f"pull/{number}",
-        "pulls/15": f"pulls/{number}",
-        '"number": 15': f'"number": {number}',
-    }
-    return sample(
-        "github",
-        "pull_request_review.changes_requested",
-        {**given, '"body": null': f'"body": {json.dumps(text)}'},
-    )
-
-
-def failed_build(number: int, branch: str) -> Webhook:
-    """A workflow failed on a commit that our own machine user pushed."""
-    given = {
-        "acme/website": "acme/checkout",
-        "7100002": "7100001",
-        "pulls/15": f"pulls/{number}",
-        '"number": 15': f'"number": {number}',
-        '"voucher"': json.dumps(branch),
-        '"login": "ada-example"': '"login": "triggerhub-bot"',
-    }
-    return sample("github", "workflow_run.failed-on-pull-request", given)
-
-
-def jira_comment(key: str, text: str) -> Webhook:
-    """A member writes on an issue."""
-    found = sample("jira", "cloud_comment_created", {})
-    body = json.loads(found.body)
-    body["issue"]["key"] = key
-    body["comment"]["body"] = text
-    return Webhook(source="jira", headers=found.headers, body=json.dumps(body).encode(), subject=key)
 
 
 async def followed(running: Stage, webhook: Webhook) -> dict[str, Any]:
