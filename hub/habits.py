@@ -1,4 +1,4 @@
-"""What `triggerhub doctor` says of connections by what the database knows: gaps that cannot be closed, and silence.
+"""What `triggerhub doctor` says by what the database knows: gaps that cannot be closed, silence, broken credentials.
 
 Reads only; leaves nothing behind.
 """
@@ -12,7 +12,8 @@ from typing import Final, Literal
 from connectors.observations import Observations
 from connectors.silence import spoken
 from connectors.vigil import Vigil
-from storage import healing, migrate
+from storage import credentials, healing, migrate
+from storage.credentials import Failure
 from storage.database import Database
 from storage.healing import Standing
 
@@ -22,10 +23,10 @@ OVERDUE: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """One thing about one connection."""
+    """One thing about one connection or vault."""
 
     state: Literal["ok", "warn"]
-    about: Literal["gaps", "silence"]
+    about: Literal["gaps", "silence", "vaults"]
     detail: str
 
 
@@ -43,7 +44,17 @@ async def remarks(database: Database, names: Collection[str]) -> list[Remark]:
         Remark("warn", "silence", f"connection {name}: {why}; look at the webhook in the vendor's settings")
         for name, why in sorted(vigil.silent.items())
     ]
+    found += [of_credential(one) for one in await database.read(credentials.failures)]
     return found
+
+
+def of_credential(failure: Failure) -> Remark:
+    """A credential in a vault that the service could not renew. Pure."""
+    detail = (
+        f"credential {failure.credential_id} in vault {failure.vault} can no longer be renewed: sessions that need it "
+        "fail; authorise it again in the Console, or replace it"
+    )
+    return Remark("warn", "vaults", detail)
 
 
 def of_standing(standing: Standing) -> list[Remark]:

@@ -27,6 +27,7 @@ from router.follow_ups import (
     may_follow,
     told_too_narrow,
 )
+from router.hearing import hear
 from router.loops import stop_loops
 from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
@@ -205,6 +206,9 @@ class Router:
                     )
                 ]
             )
+        heard = hear(connection, event)
+        if heard is not None:
+            return Judgement([heard])
         rules = self._rules.current
         own = self._own_post(connection, event)
         if own is not None:

@@ -15,7 +15,7 @@ from runner.errors import RefusedError, ServiceError
 from runner.report import budget_notice, budget_slot
 from runner.service import RUNNING, cap_of, is_over
 from runner.turn import Ending, Turn, cost_cents, plain_usage
-from storage import budgets
+from storage import budgets, doorbells
 from storage.clock import read_clock
 from storage.results import want_result
 from storage.runs import usage_json
@@ -105,10 +105,13 @@ class Budget:
         def store(connection: Connection) -> bool:
             wanted = budgets.budget_of(connection, run.claim.run_id)
             raised = wanted is not None and applied is not None and wanted > applied
-            until = read_clock(connection) + (0.0 if raised else limits.budget_wait_seconds)
+            now = read_clock(connection)
+            until = now + (0.0 if raised else limits.budget_wait_seconds)
+            # Who rang since the last look at the session may have raised its budget at the service itself.
+            due = now if doorbells.rung_for(connection, run.claim.run_id) > run.rung else until
             usage = usage_json(turn.usage) if turn.usage is not None else None
             if not budgets.wait_at_budget(
-                connection, run.claim, until=until, final_text=turn.last_text, usage=usage
+                connection, run.claim, until=until, due=due, final_text=turn.last_text, usage=usage
             ):
                 return False
             if notice is not None and not raised:

@@ -168,19 +168,28 @@ class Following:
                 self._turn.read_past(payload.events)
             else:
                 self._turn.read_history(payload.events)
-        elif kind == "results":
-            self._answers.take(payload)
-        elif kind in {"approvals", "follow_up", "budget"}:
-            self._news(kind, payload)
-        elif kind == "broken":
-            raise payload
-        elif kind == "gone" and self._turn.ending is None:
-            self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {payload}"
+        else:
+            self._told(kind, payload)
         if self._turn.reread and self._reread_at == NEVER:
             self._reread_at = self._loop.time()
         if self._turn.held is not None:
             # It goes on at once with the message that was sent; if not, the session's status tells.
             self._check_at = min(self._check_at, self._in(self._timing.status_lag))
+
+    def _told(self, kind: str, payload: Any) -> None:
+        """What comes from the worker, and how the stream ended."""
+        if kind == "results":
+            self._answers.take(payload)
+        elif kind in {"approvals", "follow_up", "budget"}:
+            self._news(kind, payload)
+        elif kind == "rung":
+            # The stream most likely told already, or is about to: whatever it brings puts the look off again.
+            self._run.rung = payload
+            self._check_at = min(self._check_at, self._in(self._timing.status_lag))
+        elif kind == "broken":
+            raise payload
+        elif kind == "gone" and self._turn.ending is None:
+            self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {payload}"
 
     async def _act(self, deadline: float) -> None:
         """Stop it where there is a reason to; otherwise answer what is open."""

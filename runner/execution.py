@@ -91,6 +91,9 @@ class RunExecution:
         """The session was made by this claim, so it is empty and ready."""
         self.tokens_due = 0.0
         """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
+        self.rung: int = row.get("rung") or 0
+        """How often it was rung for, up to the last look at the session."""
+        self._heard = self.rung
         self.budget = Budget(self)
         self.approvals = Approvals(self)
         self.activity: str | None = None
@@ -150,6 +153,12 @@ class RunExecution:
             return None
         self._told_activity = self.activity
         return self.activity
+
+    def ask_to_look(self, rung: int) -> None:
+        """The worker saw that somebody rang: something happened to the session."""
+        if rung > self._heard:
+            self._heard = rung
+            self.inbox.put_nowait(("rung", rung))
 
     async def unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""

@@ -53,6 +53,10 @@ class Permits:
         finally:
             turn.cancel()  # a queue does not wait for who has left
 
+    def per_minute(self, permit: Permit) -> int:
+        """The limit, of all processes together."""
+        return self._queues[permit].limit
+
     def reserve(self, connection: Connection, permit: Permit, wanted: int) -> int:
         """Take up to `wanted` permits in the caller's transaction and return how many; `give` them once it is durable.
 

@@ -58,6 +58,14 @@ class StoreService:
             "list credentials", lambda page: calls.list(vault_id, limit=LIST_LIMIT, **page)
         )
 
+    async def credential(self, vault_id: str, credential_id: str) -> Any:
+        """A credential without its secrets."""
+        await self._service.allow("reads")
+        calls = self._service.beta.vaults.credentials
+        return await self._service.call(
+            "read a credential", lambda: calls.retrieve(credential_id, vault_id=vault_id)
+        )
+
     async def create_credential(
         self, vault_id: str, auth: Mapping[str, Any], metadata: dict[str, str]
     ) -> Any:

@@ -16,11 +16,11 @@ from typing import Any, Final, Literal, Protocol
 import structlog
 
 from runner.catalogue import HASH_KEY, NAME_KEY, UnknownDefinitionError, content_hash
-from runner.errors import UncertainError
+from runner.errors import RefusedError, UncertainError
 from runner.store_service import StoreService
 from schemas.config import SECRET_REFERENCE
 from schemas.dispatch import Dispatch
-from storage import remote_objects
+from storage import credentials, remote_objects
 from storage.database import Database
 from storage.remote_objects import Remote
 
@@ -91,6 +91,8 @@ class Stores:
         self._settle = settle
         self._locks: dict[tuple[Kind, str], asyncio.Lock] = {}
         self._held: dict[tuple[Kind, str], Remote] = {}
+        self._pins: dict[str, str] = {}
+        """Ids of vaults that were made elsewhere, as far as they were written down."""
         self._read: dict[str, tuple[tuple[int, int], str]] = {}
         """Hash of each file by path, with the time and size it was read at."""
 
@@ -121,9 +123,9 @@ class Stores:
         """Id of a vault, its credentials as they are written. Raises ServiceError, UnknownDefinitionError."""
         written = _find("vault", name, self.stored.vaults)
         if written.get("id"):
-            return str(written["id"])
-        credentials = [await self._resolved(name, one) for one in written.get("credentials") or ()]
-        digest = content_hash({"credentials": [one.digest for one in credentials]})
+            return await self._pinned(name, str(written["id"]))
+        wanted = [await self._resolved(name, one) for one in written.get("credentials") or ()]
+        digest = content_hash({"credentials": [one.digest for one in wanted]})
         async with self._locks.setdefault(("vault", name), asyncio.Lock()):
             before = await self._known("vault", name)
             if before is not None and before.content_hash == digest:
@@ -131,8 +133,19 @@ class Stores:
             vault = await self._ours(
                 "vault", name, before, {"display_name": name, "metadata": {NAME_KEY: name}}
             )
-            await self._credentials(name, vault.id, credentials)
+            await self._credentials(name, vault.id, wanted)
             return await self._keep("vault", name, before, Remote(digest, vault.id, None))
+
+    async def credential_changed(self, vault_id: str, credential_id: str) -> float | None:
+        """When a credential was last changed, in seconds since the epoch. None: it is out of use. Raises ServiceError."""
+        try:
+            found = await self._service.credential(vault_id, credential_id)
+        except RefusedError as error:
+            if not error.gone:
+                raise
+            return None
+        over = getattr(found, "archived_at", None) is not None
+        return None if over else float(found.updated_at.timestamp())
 
     async def memory_store(self, name: str) -> str:
         """Id of a memory store. What is in it is the agents' own and is never touched."""
@@ -192,6 +205,16 @@ class Stores:
         return gone
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    async def _pinned(self, name: str, vault_id: str) -> str:
+        """Remember which vault is meant by the name: what becomes of its credentials is told by the id."""
+        if self._pins.get(name) != vault_id:
+            pin = Remote(vault_id, vault_id, None)
+            await self._database.write(
+                remote_objects.replace, kind=credentials.PINNED, name=name, before=None, after=pin
+            )
+            self._pins[name] = vault_id
+        return vault_id
 
     async def _known(self, kind: Kind, name: str) -> Remote | None:
         held = self._held.get((kind, name))
@@ -276,9 +299,11 @@ class Stores:
             await self._database.write(
                 remote_objects.replace, kind="credential", name=name, before=before, after=after
             )
+            await self._database.write(credentials.mended, identifier)
         for key, left in standing.items():
             if _metadata(left).get(NAME_KEY) == vault:
                 await self._service.archive_credential(vault_id, left.id)
+                await self._database.write(credentials.mended, left.id)
                 log.info("a credential was archived", vault=vault, credential=key, id=left.id)
 
     def _hash(self, name: str, path: Path) -> str:

@@ -75,3 +75,8 @@ class Timing:
     """Sessions and ends of runs younger than this are left alone: their owner may be about to deal with them."""
     upkeep_window: float = 7200.0
     """How far back sessions are looked at."""
+    look_first: float = 60.0
+    """Between two looks at the session of a run that waits, where no list shows it; doubles up to `look_longest`."""
+    look_longest: float = 3600.0
+    credential_check: float = 600.0
+    """Between two looks at a credential that could not be renewed."""

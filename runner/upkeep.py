@@ -1,4 +1,4 @@
-"""Looks after sessions at the service that no run looks after any more. At most one process at a time.
+"""Looks after sessions at the service that no run looks after, or not at present. At most one process at a time.
 
 Spare sessions come from creates that succeeded although the answer was lost; sessions go on working when their run
 had to end without them. Sessions of other programs, and of other hubs in the same workspace, are left alone: only
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from runner.errors import RefusedError, ServiceError
 from runner.service import RUNNING, is_over, run_of
 from runner.turn import cost_cents, plain_usage
+from runner.waiting import WaitingRuns
 from runner.world import World
 from storage import ledger, rates
 from storage.database import StorageUnavailableError
@@ -56,6 +57,7 @@ class Upkeep:
         self._timing = world.timing
         self._unsettled: dict[str, str] = {}
         """Sessions that were stopped or could not tell their cost, with a run of theirs: asked until they rest."""
+        self._waiting = WaitingRuns(world)
 
     async def run(self) -> None:
         """Sweep until cancelled. A failure is logged and the next sweep tries again."""
@@ -70,18 +72,18 @@ class Upkeep:
                 log.exception("the upkeep failed unexpectedly")
 
     async def sweep(self) -> int:
-        """Look once. Return how many sessions were archived or interrupted. Raises ServiceError."""
+        """Look once. Return how many sessions were archived or interrupted. Raises ServiceError.
+
+        The lists serve the runs that wait as well.
+        """
         now = time.time()
         service = self._world.service
         # The lists come first: a run that takes a session after this is seen as active below.
         recent = await service.sessions_since(now - self._timing.upkeep_window, archived=True)
         working = await service.sessions_since(now - RUNNING_WINDOW, statuses=RUNNING)
         await self._settle((*recent, *working))
-        sessions = {
-            session.id: session
-            for session in (*recent, *working)
-            if run_of(session) is not None and not is_over(session)
-        }
+        listed = {session.id: session for session in (*recent, *working) if run_of(session) is not None}
+        sessions = {name: session for name, session in listed.items() if not is_over(session)}
         dealt_with = 0
         for some in _chunks(list(sessions.values())):
             for session_id in await self._judge(some):
@@ -94,6 +96,8 @@ class Upkeep:
                     dealt_with += await self._interrupt(
                         session_id, "its run has ended", run_of(session) or ""
                     )
+        await self._waiting.look(listed)
+        await self._waiting.check_credentials()
         return dealt_with
 
     async def _settle(self, sessions: Sequence[BetaManagedAgentsSession]) -> None:

@@ -21,7 +21,7 @@ from runner.report import FOLLOW_UP
 from runner.upkeep import Upkeep
 from runner.world import World
 from schemas.dispatch import Dispatch
-from storage import approvals, budgets, follow_ups, presence, runs
+from storage import approvals, budgets, doorbells, follow_ups, presence, runs
 from storage.bell import Bell
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
@@ -327,6 +327,10 @@ class Worker:
             held = self._running.get(run_id)
             if held is not None:
                 held[0].ask_to_raise(cents)
+        for run_id, count in (await self._world.database.read(doorbells.rung, list(self._running))).items():
+            held = self._running.get(run_id)
+            if held is not None:
+                held[0].ask_to_look(count)
 
     async def _look_after_approvals(self) -> None:
         """Close and show what was decided or is over, and tell runs at work of it. Wake runs that wait for people

@@ -97,8 +97,8 @@ def spent_before(connection: Connection, conversation: str) -> int:
     return found or 0
 
 
-def wait_at_budget(connection: Connection, claim: Claim, *, until: float, **values: Any) -> bool:
-    """RUNNING → WAITING, held by nobody and due at `until`. False: it was lost."""
+def wait_at_budget(connection: Connection, claim: Claim, *, until: float, due: float, **values: Any) -> bool:
+    """RUNNING → WAITING until `until`, held by nobody and looked at again at `due`. False: it was lost."""
     return move_run(
         connection,
         claim,
@@ -106,7 +106,7 @@ def wait_at_budget(connection: Connection, claim: Claim, *, until: float, **valu
         RunStatus.WAITING,
         lease_owner=None,
         lease_until=0.0,
-        due_at=until,
+        due_at=due,
         deadline_at=until,
         waits_for=None,
         **values,
@@ -116,14 +116,15 @@ def wait_at_budget(connection: Connection, claim: Claim, *, until: float, **valu
 def wait_on(connection: Connection, claim: Claim) -> bool:
     """Let go of a run that was claimed and still waits: it is due at its deadline. False: it was lost.
 
-    A budget that was raised, or a stop that was wanted, in the meantime makes it due at once.
+    A budget that was raised, a stop that was wanted or a ring in the meantime makes it due at once.
     """
     rows = table(RunRow)
     mine = and_(rows.c.id == claim.run_id, rows.c.lease_owner == claim.owner, rows.c.fence == claim.fence)
     known = claim.row.get("budget_cents")
     other = rows.c.budget_cents.is_not(None) if known is None else rows.c.budget_cents != known
     free = {"lease_owner": None, "lease_until": 0.0, "attempts": 0}
-    news = and_(mine, or_(other, rows.c.stop_reason.is_not(None)))
+    rung = rows.c.rung != (claim.row.get("rung") or 0)
+    news = and_(mine, or_(other, rung, rows.c.stop_reason.is_not(None)))
     if connection.execute(update(rows).where(news).values(**free, due_at=read_clock(connection))).rowcount:
         return True
     return (

@@ -295,6 +295,9 @@ def move_run(
     }
     if after in RUN_TERMINAL:
         changes |= {"lease_owner": None, "lease_until": None, "ended_at": now}
+    elif after is RunStatus.WAITING:
+        # How its session looked last is kept: alike, it need not be looked at again.
+        changes |= {"looked_at": None, "look_at": None}
     owned = {
         "id": claim.run_id,
         "lease_owner": claim.owner,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import Column, Double, Index, LargeBinary, String, Text, text
+from sqlalchemy import Column, Double, Index, Integer, LargeBinary, String, Text, text
 from sqlmodel import Field, SQLModel
 
 import storage.canary_tables
@@ -16,6 +16,7 @@ import storage.presence_tables
 import storage.spend_tables  # noqa: F401 - registers its tables on the metadata
 from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
 from storage.conversation_tables import ConversationRow, ConversationSubject, LinkRow, PlaceRow
+from storage.credential_tables import CredentialFailure
 
 __all__ = [
     "ApprovalRow",
@@ -23,6 +24,7 @@ __all__ = [
     "ApprovalVote",
     "ConversationRow",
     "ConversationSubject",
+    "CredentialFailure",
     "LinkRow",
     "PlaceRow",
 ]
@@ -308,6 +310,14 @@ class RunRow(SQLModel, table=True):
     """What a run waits for that is `waiting`: `people` who approve; None for a budget that is raised."""
     reserved_cents: int | None = None
     """What it may spend, as its dispatch said when it was claimed. It counts while the run is at work."""
+    rung: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+    """How often somebody rang: something happened to the session, and the run shall look."""
+    looked_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When the session of this run, which waits, was last looked at."""
+    look_at: float | None = Field(default=None, sa_column=Column(Double))
+    """When it is next."""
+    seen_as: str | None = None
+    """How it was then."""
 
 
 class ResultRow(SQLModel, table=True):

@@ -1,0 +1,192 @@
+"""The service's own webhooks, end to end: signed, stored, routed to the run that waits; forged, doubled, foreign."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import httpx
+import pytest
+import yaml
+from sqlalchemy import Connection, select
+
+from connectors.registry import connector
+from hub.configuration import load_configuration
+from hub.hub import Hub, running_hub
+from hub.settings import Settings
+from runner.client import make_client
+from sandbox.server import Sandbox, serve
+from sandbox.vendor.acts import Acts
+from sandbox.vendor.admin import tell
+from storage.credential_tables import CredentialFailure
+from storage.rows import table
+from storage.tables import RunRow, VerdictRow
+
+pytestmark = pytest.mark.timeout(120)
+T = TypeVar("T")
+SECRET: Final = "an-invented-webhook-secret"
+KEY: Final = "whsec_" + base64.b64encode(b"an invented signing key").decode()
+
+
+@dataclass
+class Place:
+    """A hub that the service tells of its sessions."""
+
+    hub: Hub
+    sandbox: Sandbox
+
+    async def ring(
+        self, what: str, about: str, *, id_: str = "whe_1", key: str = KEY, **data: str
+    ) -> httpx.Response:
+        """Send a webhook as the service would."""
+        told = {"type": what, "id": about, "organization_id": "org_1", "workspace_id": "wrkspc_1", **data}
+        body = json.dumps(
+            {"type": "event", "id": id_, "created_at": "2026-11-22T08:00:00Z", "data": told}
+        ).encode()
+        headers = connector("anthropic").sign({}, body, secret=key, now=time.time())
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.post(f"{self.hub.url}/hooks/acme-anthropic", headers=headers, content=body)
+
+    async def run(self, status: str) -> dict[str, Any]:
+        """The run, once it is in this status."""
+        rows = table(RunRow)
+
+        def find(connection: Connection) -> dict[str, Any] | None:
+            found = connection.execute(select(rows)).mappings().one_or_none()
+            return dict(found) if found is not None and found["status"] == status else None
+
+        return await self.comes(find)
+
+    async def reasons(self, count: int) -> list[str]:
+        """What was said of the service's events, once there are so many."""
+        rows = table(VerdictRow)
+
+        def find(connection: Connection) -> list[str] | None:
+            query = select(rows.c.reason).where(rows.c.clause == "session").order_by(rows.c.at)
+            found = [str(one) for one in connection.execute(query).scalars()]
+            return found if len(found) >= count else None
+
+        return await self.comes(find)
+
+    async def comes(self, find: Callable[[Connection], T | None]) -> T:
+        """What `find` finds, once it finds anything."""
+        async with asyncio.timeout(30):
+            while not (found := await self.hub.database.read(find)):
+                await asyncio.sleep(0.05)
+        return found
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with serve(pace=0.0) as sandbox:
+        path = tmp_path / "triggerhub.yaml"
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "version": 1,
+                    "connections": {
+                        "acme-github": {
+                            "source": "github",
+                            "api_url": sandbox.api_url("github"),
+                            "webhook_secrets": ["env:SECRET"],
+                            "token": "env:TOKEN",
+                        },
+                        "acme-anthropic": {"source": "anthropic", "webhook_secrets": ["env:KEY"]},
+                    },
+                    "environments": {"plain": {"config": {"type": "cloud"}}},
+                    "agents": {"helper": {"model": "claude-sonnet-5-5", "environment": "plain"}},
+                    "rules": [
+                        {
+                            "name": "costly",
+                            "match": {"source": "github", "kind": "issue.opened"},
+                            "agent": "helper",
+                            "prompt": "[sandbox: scenario=budget] Look into this.",
+                            "limits": {"budget_usd": 5, "on_budget": "wait"},
+                        }
+                    ],
+                }
+            ),
+            encoding="utf-8",
+        )
+        settings = Settings.model_validate(
+            {
+                "config": path,
+                "database_url": f"sqlite:///{tmp_path}/hub.db",
+                "kafka_bootstrap_servers": None,
+                "ANTHROPIC_API_KEY": "test-key",
+                "ANTHROPIC_BASE_URL": sandbox.anthropic_url,
+            }
+        )
+        environment = {"SECRET": SECRET, "TOKEN": "a-token", "KEY": KEY}
+        async with running_hub(settings, load_configuration(path), port=0, environment=environment) as hub:
+            sandbox.world.post.add_hook(
+                "github", f"{hub.url}/hooks/acme-github", SECRET, place="acme/checkout"
+            )
+            yield Place(hub, sandbox)
+
+
+async def begin(place: Place) -> dict[str, Any]:
+    """A run that waits at its budget."""
+    await tell(
+        place.sandbox.world, Acts(place.sandbox.world).github_open("acme/checkout", title="A costly bug")
+    )
+    return await place.run("waiting")
+
+
+async def test_a_webhook_of_the_service_wakes_the_run_that_waits(place: Place) -> None:
+    """Sooner than anybody would have looked: upkeep comes by once a minute."""
+    waiting = await begin(place)
+    client = make_client(api_key="test-key", base_url=place.sandbox.anthropic_url, max_connections=2)
+    cap: Any = {"type": "limit", "max_list_cost": {"amount": "900", "currency": "USD"}}
+    await client.beta.sessions.update(waiting["session_id"], budget=cap)
+    await client.close()
+    began = time.monotonic()
+    answer = await place.ring("session.updated", waiting["session_id"])
+    assert answer.status_code == 202
+    ended = await place.run("succeeded")
+    assert ended["session_id"] == waiting["session_id"]
+    assert time.monotonic() - began < 20
+    (reason,) = await place.reasons(1)
+    assert reason == f"it rings for {waiting['id']}, which looks at its session"
+
+
+async def test_forged_doubled_and_foreign_webhooks_start_and_end_nothing(place: Place) -> None:
+    waiting = await begin(place)
+    other = "whsec_" + base64.b64encode(b"somebody else's key").decode()
+    assert (await place.ring("session.updated", waiting["session_id"], key=other)).status_code == 401
+    first = await place.ring("session.budget_reached", waiting["session_id"], id_="whe_2")
+    again = await place.ring("session.budget_reached", waiting["session_id"], id_="whe_2")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert (await place.ring("session.status_idled", "sesn_foreign", id_="whe_3")).status_code == 202
+    assert (await place.ring("session.created", waiting["session_id"], id_="whe_4")).status_code == 202
+    reasons = await place.reasons(3)
+    assert sorted(reasons) == [
+        f"it rings for {waiting['id']}, which looks at its session",
+        "no run here has this session: it is another program's, and is left alone",
+        "session.created tells no run anything",
+    ]
+    assert (await place.run("waiting"))["id"] == waiting["id"]
+
+
+async def test_a_session_that_was_ended_elsewhere_ends_its_run(place: Place) -> None:
+    waiting = await begin(place)
+    client = make_client(api_key="test-key", base_url=place.sandbox.anthropic_url, max_connections=2)
+    await client.beta.sessions.archive(waiting["session_id"])
+    await client.close()
+    await place.ring("session.status_terminated", waiting["session_id"])
+    assert "the session is" in (await place.run("failed"))["error"]
+
+
+async def test_a_credential_that_cannot_be_renewed_is_written_down(place: Place) -> None:
+    await place.ring("vault_credential.refresh_failed", "vcrd_1", vault_id="vlt_1")
+    rows = table(CredentialFailure)
+    found = await place.comes(lambda c: c.execute(select(rows.c.credential_id)).scalars().all())
+    assert found == ["vcrd_1"]
+    await place.ring("vault_credential.archived", "vcrd_1", id_="whe_2", vault_id="vlt_1")
+    await place.comes(lambda c: not c.execute(select(rows.c.credential_id)).scalars().all())
