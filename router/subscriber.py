@@ -28,7 +28,7 @@ from router.follow_ups import (
     told_too_narrow,
 )
 from router.hearing import hear
-from router.loops import stop_loops
+from router.loops import SPOKEN, stop_loops
 from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
@@ -51,6 +51,7 @@ from storage.replays import Replay
 from storage.routing import (
     Learnt,
     RecordedVerdict,
+    fold_into,
     is_routed,
     made_by_us,
     record_routing,
@@ -241,6 +242,10 @@ class Router:
             )
             for verdict in verdicts
         }
+        if not is_replay:
+            recorded = {
+                name: self._folded(connection, event, owners.get(name), one) for name, one in recorded.items()
+            }
         for name, owner in owners.items():
             rule = rules.get(name)
             if rule is None or (name in recorded and recorded[name].dispatch is not None):
@@ -305,6 +310,30 @@ class Router:
         if rule.rule.follow_up == "new" or told_too_narrow(event, rule, standing) is not None:
             return _composed(rule, event, follow_up=False, conversation=new_conversation_key(rule, event))
         return _composed(rule, event, follow_up=True, conversation=owner.conversation)
+
+    def _folded(
+        self, connection: Connection, event: Event, owner: Ownership | None, matched: RecordedVerdict
+    ) -> RecordedVerdict:
+        """The verdict, where the event is one more of a storm: it is counted at the dispatch that waits for it."""
+        rule = self._rules.current.get(matched.rule)
+        dispatch = matched.dispatch
+        if dispatch is None or rule is None or not rule.rule.debounce or event.data.kind in SPOKEN:
+            return matched
+        seconds = rule.rule.debounce.total_seconds()
+        of = owner.conversation if owner is not None else dispatch.conversation
+        before = fold_into(connection, of, rule=rule.name, kind=event.data.kind, seconds=seconds)
+        if before is None:
+            waiting = dispatch.model_copy(update={"debounce_seconds": seconds})
+            return replace(matched, dispatch=waiting)
+        return replace(
+            matched,
+            outcome=VerdictOutcome.SUPPRESSED.value,
+            clause="folded",
+            expected=None,
+            seen=before,
+            reason="one more of the same while the run waits for more of them (debounce): it is counted there",
+            dispatch=None,
+        )
 
     @staticmethod
     def _follow_up(event: Event, rule: CompiledRule, owner: Ownership, decision: Decision) -> RecordedVerdict:

@@ -142,6 +142,12 @@ def instructions(
             lines.append("What `comment.edited` tells of was told to you before; it was changed since.")
     else:
         lines.append(dispatch.prompt)
+    if more := sum(one.folded for one in (dispatch, *also)):
+        were = "event of the same kind came" if more == 1 else "events of the same kind came"
+        lines += [
+            "",
+            f"{more} further {were} on the same subject in the meantime; they are counted, not attached.",
+        ]
     lines.append("")
     for mount in dispatch.mounts:
         at = f"branch {mount.branch}" if mount.branch else f"commit {mount.commit}" if mount.commit else ""

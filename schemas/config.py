@@ -452,6 +452,7 @@ class Rule(_Strict):
     follow_up: FollowUp = "steer"
     """What further events do to the conversation that the rule's session owns."""
     gather: QuietTime = timedelta(seconds=3)
+    debounce: QuietTime = timedelta(0)
     """How long it must be quiet before follow-ups are told, all of them in one message. `0s`: each alone, at once."""
     follow: Annotated[
         tuple[str, ...],

@@ -122,6 +122,8 @@ class Dispatch(BaseModel):
     manner: Literal["steer", "queue", "interrupt"] = "queue"
     """What a follow-up does to a session at work."""
     gather_seconds: float = 0.0
+    debounce_seconds: float = 0.0
+    folded: int = 0
     """How long it must be quiet in the conversation before its follow-ups are told together. 0: each alone."""
     publish_to: Visibility | None = None
     """The widest visibility that content of narrower places may be posted to."""

@@ -181,8 +181,7 @@ def join(connection: Connection, told: Collection[tuple[str, str]], *, now: floa
 
 def carried(connection: Connection, lead: str) -> tuple[Dispatch, ...]:
     """What the message of a run tells besides its own event, in order."""
-    found = _CARRIED.run(connection, lead=lead).scalars()
-    return tuple(Dispatch.model_validate_json(body) for body in found)
+    return tuple(_read(*row) for row in _CARRIED.run(connection, lead=lead))
 
 
 def _carried() -> Select[Any]:
@@ -190,7 +189,7 @@ def _carried() -> Select[Any]:
     # Queued runs belong to a message only where its lead is queued itself: else they wait to be steered.
     queued = select(lead.c.id).where(and_(lead.c.id == bindparam("lead"), lead.c.status == _QUEUED)).exists()
     return (
-        select(dispatches.c.body)
+        select(dispatches.c.body, dispatches.c.folded)
         .join(rows, rows.c.dispatch_id == dispatches.c.id)
         .where(and_(rows.c.joined_to == bindparam("lead"), rows.c.message_id.is_(None)))
         .where(or_(rows.c.status == _JOINED, queued))
@@ -269,9 +268,16 @@ def _first() -> Select[Any]:
 def _dispatch(connection: Connection, run_id: str) -> Dispatch:
     rows, dispatches = table(RunRow), table(DispatchRow)
     query = (
-        select(dispatches.c.body).join(rows, rows.c.dispatch_id == dispatches.c.id).where(rows.c.id == run_id)
+        select(dispatches.c.body, dispatches.c.folded)
+        .join(rows, rows.c.dispatch_id == dispatches.c.id)
+        .where(rows.c.id == run_id)
     )
-    return Dispatch.model_validate_json(connection.execute(query).scalar_one())
+    return _read(*connection.execute(query).one())
+
+
+def _read(body: bytes, folded: int) -> Dispatch:
+    dispatch = Dispatch.model_validate_json(body)
+    return dispatch.model_copy(update={"folded": folded}) if folded else dispatch
 
 
 _CARRIED: Final = Fixed(_carried)

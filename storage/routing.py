@@ -89,6 +89,13 @@ def _made() -> CompoundSelect[Any]:
 _ROUTED: Final = Fixed(_routed)
 _ROUTE: Final = Fixed(_route)
 _MADE: Final = Fixed(_made)
+_WAITS: Final = Fixed(
+    lambda: text(
+        "SELECT id FROM dispatch WHERE conversation = :conversation AND rule = :rule AND kind = :kind "
+        "AND created_at > :since ORDER BY created_at DESC LIMIT 1"
+    )
+)
+_FOLD: Final = Fixed(lambda: text("UPDATE dispatch SET folded = folded + 1 WHERE id = :id"))
 _TURNS: Final = Fixed(
     lambda: text(
         "SELECT dispatch.body FROM event "
@@ -206,6 +213,18 @@ def last_turns(
     """The newest dispatches of the rule on the event's subject, in whichever of its conversations; the newest first."""
     found = _TURNS.run(connection, event=event_id, rule=rule, since=since, most=limit)
     return [Dispatch.model_validate_json(body) for (body,) in found]
+
+
+def fold_into(
+    connection: Connection, conversation: str, *, rule: str, kind: str, seconds: float
+) -> str | None:
+    """Count one more event at a dispatch whose run waits for more of them. Return its id; None: none waits."""
+    since = read_clock(connection) - seconds
+    found = _WAITS.run(connection, conversation=conversation, rule=rule, kind=kind, since=since).first()
+    if found is None:
+        return None
+    _FOLD.run(connection, id=found[0])
+    return str(found[0])
 
 
 def run_exists(connection: Connection, run_id: str) -> bool:

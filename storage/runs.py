@@ -64,7 +64,8 @@ _SESSION: Final = Fixed(_session)
 def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bool:
     """Make the run and its conversation, and settle the message. True when the run is new."""
     now = read_clock(connection)
-    gather = max(0.0, dispatch.gather_seconds) if dispatch.follow_up else 0.0
+    wait = max(0.0, dispatch.debounce_seconds)
+    gather = max(wait, dispatch.gather_seconds) if dispatch.follow_up else 0.0
     dispatch_row = {
         "id": dispatch.id,
         "event_id": dispatch.event.id,
@@ -92,7 +93,7 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
                 "conversation": dispatch.conversation,
                 "status": RunStatus.QUEUED.value,
                 "attempts": 0,
-                "due_at": now + gather,
+                "due_at": now + max(wait, gather),
                 "fence": 0,
                 "created_at": _next_place(connection, dispatch.conversation, now=now),
                 "updated_at": now,
@@ -158,7 +159,8 @@ def claim_runs(
 
 
 _CLAIMABLE: Final = """
-SELECT run.*, dispatch.body AS dispatch_body, conversation.session_id AS conversation_session,
+SELECT run.*, dispatch.body AS dispatch_body, dispatch.folded AS dispatch_folded,
+  conversation.session_id AS conversation_session,
   run.status = 'queued' AND {paused} AS is_paused
 FROM run
 JOIN dispatch ON dispatch.id = run.dispatch_id
@@ -202,7 +204,7 @@ def _claim_one(
 ) -> Claim | str | None:
     """The claim; or the cap by which the run is held; or None where it is no longer there to be claimed."""
     runs = table(RunRow)
-    body = row["dispatch_body"]
+    body, folded = row["dispatch_body"], row.pop("dispatch_folded")
     session_id = row.pop("conversation_session")
     values: dict[str, Any] = {
         "lease_owner": owner,
@@ -229,6 +231,8 @@ def _claim_one(
         }
         connection.execute(update(runs).where(runs.c.id == row["id"]).values(updated_at=now, **failed))
         return None
+    if folded:
+        dispatch = dispatch.model_copy(update={"folded": folded})
     is_start, wanted = row["status"] == RunStatus.QUEUED, None
     if is_start:
         own = row["budget_cents"]

@@ -228,6 +228,8 @@ class DispatchRow(SQLModel, table=True):
     """Of the event."""
     artefact: str | None = None
     """Of the event: what was told before is known by it when it is edited."""
+    folded: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """Further events of the same kind that came while its run waited for them (`debounce`)."""
 
 
 ACTIVE_RUN = "status IN ('creating','sending','running','stopping','waiting','reporting')"
