@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sandbox.managed_agents.arguments import Knowledge, fill
 from sandbox.managed_agents.moves import Move, call, speak, use
+from sandbox.managed_agents.obedient import obey
 from sandbox.managed_agents.reading import Task, read_directive, read_task
 from sandbox.managed_agents.session import Memory
 from sandbox.managed_agents.threads import callable_agents, delegate
@@ -393,6 +394,7 @@ SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
     "errand": errand,
     "bad_arguments": bad_arguments,
     "tempted": tempted,
+    "obedient": lambda scene: obey(scene.turn, scene.events, scene.task),
     "patch": patch,
     "ask": ask,
     "transient": transient,
