@@ -171,6 +171,8 @@ class RunDetail(RunSummary):
     """When that was first."""
     waits_for: tuple[str, ...] = ()
     """Codes of the approvals for which it waits, or `budget`."""
+    broken_credentials: tuple[str, ...] = ()
+    """`vault/credential` of each in its vaults that can no longer be renewed, where that was so before the run ended."""
     evaluation: dict[str, Any] | None = None
     """Where the rule has an outcome, the grader's last judgement: `result`, `iteration` (from 0), `explanation`."""
     usage: dict[str, Any] | None

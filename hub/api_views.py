@@ -40,7 +40,7 @@ from hub.api_models import (
 )
 from schemas.event import Event
 from schemas.result import Receipt, Result
-from storage import approvals, budgets, follow_ups, links, queries, replays, runs, workers
+from storage import approvals, budgets, credentials, follow_ups, links, queries, replays, runs, workers
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -363,6 +363,10 @@ def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView])
         held=row["held"],
         held_at=time_or_none(row["held_at"]),
         waits_for=_waits_for(connection, row),
+        broken_credentials=tuple(
+            f"{one.vault}/{one.credential_id}"
+            for one in credentials.hurting(connection, row["dispatch_id"], until=row["ended_at"])
+        ),
         agent_id=row["agent_id"],
         agent_version=row["agent_version"],
         environment_id=row["environment_id"],

@@ -182,7 +182,7 @@ def clock(clocks: Clocks) -> Finding:
 
 
 async def habits(settings: Settings, live: dict[str, LiveConnection]) -> list[Finding]:
-    """Gaps that cannot be closed, and connections that fell silent, by what the database knows."""
+    """What the database knows of gaps that cannot be closed, silent connections and broken credentials."""
     if settings.sqlite and _missing_file(settings.database_url, "") is not None:
         return []
     try:

@@ -78,6 +78,12 @@ class Metrics(Observations):
             registry=self.registry,
         )
 
+        self.broken_credentials = Gauge(
+            "triggerhub_credentials_broken",
+            "Credentials in our vaults that the service could not renew.",
+            registry=self.registry,
+        )
+
     def delivery(self, *, connection: str, status: int, seconds: float) -> None:
         self._deliveries.labels(connection, str(status)).inc()
         self._seconds.labels(connection).observe(seconds)

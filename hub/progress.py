@@ -21,7 +21,7 @@ from hub.clocks import Clocks
 from hub.metrics import Metrics
 from hub.settings import STUCK_SECONDS
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
-from storage import canaries, outbox, overdue, workers
+from storage import canaries, credentials, outbox, overdue, workers
 from storage.canaries import Standing
 from storage.clock import read_clock
 from storage.database import Database, StorageUnavailableError
@@ -177,6 +177,7 @@ class Progress:
         }
         self._metrics.outbox.set(count_)
         self._metrics.outbox_age.set(age)
+        self._metrics.broken_credentials.set(await self._database.read(credentials.count))
         held = tuple(self.held_back())
 
         def heads(connection: Connection) -> dict[str, str | None]:

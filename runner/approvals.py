@@ -22,7 +22,7 @@ from schemas.policy.approval import ApprovalPolicy, AskAt, digest_of
 from schemas.policy.shapes import OutputPolicy
 from schemas.result import Receipt, Result
 from schemas.topics import RESULTS
-from storage import approvals, questions
+from storage import approvals, doorbells, questions
 from storage.approvals import Approval
 from storage.database import Database
 from storage.outbox import Message
@@ -121,9 +121,13 @@ class Approvals:
         usage = usage_json(turn.usage) if turn.usage is not None else None
 
         def store(connection: Connection) -> bool:
-            return approvals.wait_for_people(
+            if not approvals.wait_for_people(
                 connection, run.claim, ids, final_text=turn.last_text, usage=usage
-            )
+            ):
+                return False
+            # Who rang since the last look at the session may have ended it, or answered in the Console.
+            doorbells.wake_again(connection, run.claim.run_id, seen=run.rung)
+            return True
 
         if not await run.world.database.write(store):
             run.lost()

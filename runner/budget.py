@@ -85,7 +85,9 @@ class Budget:
 
     async def goes_on(self) -> bool:
         """The history says that the budget was reached; whether the session says so too. Raises ServiceError."""
+        heard = self._run.heard
         session = await self._run.world.service.retrieve_session(self._run.session_id)
+        self._run.rung = heard
         return _may_spend(session)
 
     def is_waited_at(self, turn: Turn) -> bool:
@@ -105,15 +107,14 @@ class Budget:
         def store(connection: Connection) -> bool:
             wanted = budgets.budget_of(connection, run.claim.run_id)
             raised = wanted is not None and applied is not None and wanted > applied
-            now = read_clock(connection)
-            until = now + (0.0 if raised else limits.budget_wait_seconds)
-            # Who rang since the last look at the session may have raised its budget at the service itself.
-            due = now if doorbells.rung_for(connection, run.claim.run_id) > run.rung else until
+            until = read_clock(connection) + (0.0 if raised else limits.budget_wait_seconds)
             usage = usage_json(turn.usage) if turn.usage is not None else None
             if not budgets.wait_at_budget(
-                connection, run.claim, until=until, due=due, final_text=turn.last_text, usage=usage
+                connection, run.claim, until=until, final_text=turn.last_text, usage=usage
             ):
                 return False
+            # Who rang since the last look at the session may have raised its budget at the service itself.
+            doorbells.wake_again(connection, run.claim.run_id, seen=run.rung)
             if notice is not None and not raised:
                 want_result(connection, notice, tool_use_id=None)
             return True

@@ -16,7 +16,7 @@ from schemas.dispatch import Dispatch
 from schemas.policy.readers import container_of, judge_readers
 from schemas.policy.shapes import Refusal
 from schemas.result import Result
-from storage import follow_ups, links, presence
+from storage import credentials, follow_ups, links, presence
 from storage.results import Settled
 from storage.runs import Claim
 from storage.tables import ResultStatus, RunStatus
@@ -25,6 +25,19 @@ log = structlog.get_logger(__name__)
 
 DONE: Final = frozenset({ResultStatus.POSTED, ResultStatus.STAGED})
 """What counts as published where only that matters."""
+
+
+async def with_broken_vaults(
+    world: World, dispatch: Dispatch, status: RunStatus, reason: str | None
+) -> str | None:
+    """Why a run failed, with the vaults it was given in which a credential can no longer be renewed."""
+    if status not in {RunStatus.FAILED, RunStatus.TIMED_OUT} or not dispatch.vaults:
+        return reason
+    broken = await world.database.read(credentials.failures, dispatch.vaults)
+    if not broken:
+        return reason
+    names = ", ".join(sorted({one.vault for one in broken}))
+    return f"{reason or 'no reason given'}; a credential in the vault {names} can no longer be renewed"
 
 
 async def closing_words(

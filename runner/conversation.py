@@ -180,11 +180,14 @@ class Following:
         """What comes from the worker, and how the stream ended."""
         if kind == "results":
             self._answers.take(payload)
-        elif kind in {"approvals", "follow_up", "budget"}:
-            self._news(kind, payload)
+        elif kind == "approvals":
+            self._run.approvals.take(payload)
+        elif kind == "follow_up":
+            self._follow_up(payload)
+        elif kind == "budget":
+            self._budget_at = self._loop.time()
         elif kind == "rung":
             # The stream most likely told already, or is about to: whatever it brings puts the look off again.
-            self._run.rung = payload
             self._check_at = min(self._check_at, self._in(self._timing.status_lag))
         elif kind == "broken":
             raise payload
@@ -212,15 +215,6 @@ class Following:
                 if not error.gone:
                     raise
                 self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {error}"
-
-    def _news(self, kind: str, payload: Any) -> None:
-        """The worker saw something in the database that concerns this run's session."""
-        if kind == "approvals":
-            self._run.approvals.take(payload)
-        elif kind == "budget":
-            self._budget_at = self._loop.time()
-        else:
-            self._follow_up(payload)
 
     def _follow_up(self, manner: str) -> None:
         """A follow-up waits to be told."""
@@ -277,8 +271,10 @@ class Following:
         run = self._run
         self._check_at = self._in(self._quiet)
         self._quiet = min(self._timing.max_quiet, self._quiet * 2)
+        heard = run.heard
         try:
             session = await self._service.retrieve_session(run.session_id)
+            run.rung = heard
             if session.status in RUNNING:
                 self._at_rest = 0
                 return

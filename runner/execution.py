@@ -20,7 +20,7 @@ from runner.activity import activity_of
 from runner.approvals import Approvals
 from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
-from runner.closing import DONE, closing_words
+from runner.closing import DONE, closing_words, with_broken_vaults
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
 from runner.lease import Lease, LostError
@@ -93,7 +93,8 @@ class RunExecution:
         """Loop time at which the repositories' tokens must be replaced. Whoever did not give them does it at once."""
         self.rung: int = row.get("rung") or 0
         """How often it was rung for, up to the last look at the session."""
-        self._heard = self.rung
+        self.heard = self.rung
+        """How often it was rung for, as far as the worker saw."""
         self.budget = Budget(self)
         self.approvals = Approvals(self)
         self.activity: str | None = None
@@ -141,6 +142,12 @@ class RunExecution:
         if self.budget.ask(cents):
             self.inbox.put_nowait(("budget", None))
 
+    def ask_to_look(self, rung: int) -> None:
+        """The worker saw that somebody rang: something happened to the session."""
+        if rung > self.heard:
+            self.heard = rung
+            self.inbox.put_nowait(("rung", rung))
+
     def saw(self, event: Any) -> None:
         """An event of the session's stream came."""
         if self.claim.dispatch.presence == "status":
@@ -153,12 +160,6 @@ class RunExecution:
             return None
         self._told_activity = self.activity
         return self.activity
-
-    def ask_to_look(self, rung: int) -> None:
-        """The worker saw that somebody rang: something happened to the session."""
-        if rung > self._heard:
-            self._heard = rung
-            self.inbox.put_nowait(("rung", rung))
 
     async def unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""
@@ -380,6 +381,7 @@ class RunExecution:
         if error is not None:
             status, reason = RunStatus.FAILED, error
         reason = None if reason is None else without_secrets(reason)
+        reason = await with_broken_vaults(self.world, dispatch, status, reason)
         usage = turn.usage
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage

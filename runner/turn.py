@@ -370,7 +370,12 @@ def _waited_for(event: Any) -> set[str]:
 
 
 def _error_text(error: Any) -> str:
-    return f"{_field(error, 'type') or 'unknown_error'}: {_field(error, 'message') or ''}"[:500]
+    names = (("server", "mcp_server_name"), ("vault", "vault_id"), ("credential", "credential_id"))
+    whose = ", ".join(
+        f"{word} {value}" for word, name in names if isinstance(value := _field(error, name), str) and value
+    )
+    text = f"{_field(error, 'type') or 'unknown_error'}: {_field(error, 'message') or ''}"[:500]
+    return f"{text} ({whose[:300]})" if whose else text
 
 
 def _field(value: Any, name: str) -> Any:

@@ -33,9 +33,10 @@ MARGIN_SECONDS: Final = 60.0
 class WaitingRuns:
     """A part of the upkeep, so that one process at a time does it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, share: int = READS_SHARE) -> None:
         self._world = world
         self._timing = world.timing
+        self._share = share
 
     async def look(self, sessions: Mapping[str, Any]) -> int:
         """Look at the sessions of all runs that wait; `sessions` were just listed. Return how many runs were woken.
@@ -83,7 +84,7 @@ class WaitingRuns:
 
     @property
     def _most(self) -> int:
-        return max(1, self._world.service.permits.per_minute("reads") // READS_SHARE)
+        return max(1, self._world.service.permits.per_minute("reads") // self._share)
 
 
 def seen_as(session: Any) -> str:

@@ -97,8 +97,8 @@ def spent_before(connection: Connection, conversation: str) -> int:
     return found or 0
 
 
-def wait_at_budget(connection: Connection, claim: Claim, *, until: float, due: float, **values: Any) -> bool:
-    """RUNNING → WAITING until `until`, held by nobody and looked at again at `due`. False: it was lost."""
+def wait_at_budget(connection: Connection, /, claim: Claim, *, until: float, **values: Any) -> bool:
+    """RUNNING → WAITING, held by nobody and due at `until`. False: it was lost."""
     return move_run(
         connection,
         claim,
@@ -106,7 +106,7 @@ def wait_at_budget(connection: Connection, claim: Claim, *, until: float, due: f
         RunStatus.WAITING,
         lease_owner=None,
         lease_until=0.0,
-        due_at=due,
+        due_at=until,
         deadline_at=until,
         waits_for=None,
         **values,

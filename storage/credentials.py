@@ -8,9 +8,10 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, delete, func, select, update
 
+from schemas.dispatch import Dispatch
 from storage.clock import read_clock
 from storage.rows import insert_new, table
-from storage.tables import CredentialFailure, RemoteObject
+from storage.tables import CredentialFailure, DispatchRow, RemoteObject
 
 KEPT_SECONDS: Final = 90 * 86_400.0
 """Failures in vaults that are not ours are forgotten after this time: nobody here can tell what became of them."""
@@ -86,6 +87,15 @@ def failures(connection: Connection, vaults: Collection[str] | None = None) -> l
         Failure(row.name, row.vault_id, row.credential_id, row.failed_at, now - row.checked_at)
         for row in connection.execute(query)
     ]
+
+
+def hurting(connection: Connection, dispatch_id: str, *, until: float | None) -> list[Failure]:
+    """What is broken in the vaults of a dispatch and was so before its run ended, at `until`; None: it goes on."""
+    rows = table(DispatchRow)
+    body = connection.execute(select(rows.c.body).where(rows.c.id == dispatch_id)).scalar_one_or_none()
+    vaults = () if body is None else Dispatch.model_validate_json(body).vaults
+    found = failures(connection, vaults) if vaults else []
+    return [one for one in found if until is None or one.failed_at <= until]
 
 
 def count(connection: Connection) -> int:

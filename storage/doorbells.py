@@ -61,17 +61,18 @@ def wake(connection: Connection, run_ids: Collection[str]) -> int:
     return connection.execute(update(rows).where(waiting).values(**due)).rowcount
 
 
+def wake_again(connection: Connection, run_id: str, *, seen: int) -> None:
+    """A run that begins to wait is due at once where it was rung for more often than it has `seen`."""
+    rows = table(RunRow)
+    news = and_(rows.c.id == run_id, rows.c.status == RunStatus.WAITING.value, rows.c.rung > seen)
+    connection.execute(update(rows).where(news).values(due_at=read_clock(connection)))
+
+
 def rung(connection: Connection, run_ids: Collection[str]) -> dict[str, int]:
     """How often each of these runs was rung for; runs that never were are left out."""
     rows = table(RunRow)
     query = select(rows.c.id, rows.c.rung).where(and_(rows.c.id.in_(list(run_ids)), rows.c.rung > 0))
     return {run_id: count for run_id, count in connection.execute(query)}  # noqa: C416 - rows are not tuples
-
-
-def rung_for(connection: Connection, run_id: str) -> int:
-    """How often this run was rung for."""
-    rows = table(RunRow)
-    return connection.execute(select(rows.c.rung).where(rows.c.id == run_id)).scalar_one_or_none() or 0
 
 
 @dataclass(frozen=True, slots=True)

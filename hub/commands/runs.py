@@ -109,6 +109,7 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "follow-up": found.follow_up,
         "held": held(found),
         "waits for": waits(found.waits_for),
+        "broken": broken(found.broken_credentials),
         "told with": found.joined_to,
         "also told": ", ".join(found.told) or None,
         "conversation": found.conversation,
@@ -145,6 +146,13 @@ def waits(waits_for: Sequence[str]) -> str | None:
     if waits_for == ("budget",):
         return "a larger budget: triggerhub runs budget ID --usd N"
     return f"approval of {', '.join(waits_for)}: triggerhub approvals show CODE"
+
+
+def broken(credentials: Sequence[str]) -> str | None:
+    """Credentials that the run has and the service cannot renew."""
+    if not credentials:
+        return None
+    return f"{', '.join(credentials)} can no longer be renewed: give the vault new ones"
 
 
 @app.command("cancel")

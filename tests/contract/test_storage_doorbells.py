@@ -50,7 +50,7 @@ async def test_a_ring_makes_a_run_that_waits_due_and_is_counted(database: Databa
     assert after["due_at"] < 9e12
     assert await database.read(doorbells.rung, [run_id]) == {run_id: 1}
     await database.write(doorbells.ring, SESSION)
-    assert await database.read(doorbells.rung_for, run_id) == 2
+    assert await database.read(doorbells.rung, [run_id]) == {run_id: 2}
 
 
 async def test_a_run_that_is_followed_is_told_and_no_more(database: Database) -> None:

@@ -10,10 +10,15 @@ from typing import Any
 
 import pytest
 from command_line import Ran, triggerhub
+from services.facts import body_of, make_dispatch
+from sqlalchemy import Connection
 
 from sandbox.server import Sandbox, serve
+from storage import credentials, remote_objects, runs
+from storage.conversations import run_id_of
 from storage.database import open_database
 from storage.migrate import upgrade
+from storage.remote_objects import Remote
 
 CONFIG = """\
 version: 1
@@ -131,3 +136,29 @@ async def test_the_schema_of_the_database(patient: Patient) -> None:
     newer, _ = await patient.findings("database", "--offline", **env)
     assert newer["state"] == "fail"
     assert "newer triggerhub" in newer["detail"]
+
+
+async def test_credentials_that_cannot_be_renewed_are_told_with_their_runs(patient: Patient) -> None:
+    env = {"TRIGGERHUB_DATABASE_URL": f"sqlite:///{patient.folder / 'hub.db'}"}
+    database = open_database(env["TRIGGERHUB_DATABASE_URL"])
+    await upgrade(database)
+    one = make_dispatch(1, vaults=("tools",))
+    vault = Remote("vlt_1", "vlt_1", None)
+
+    def store(connection: Connection) -> None:
+        runs.take_dispatch(connection, one, body_of(one))
+        remote_objects.replace(connection, kind="vault", name="tools", before=None, after=vault)
+        for credential, owner in (("vcrd_1", "vlt_1"), ("vcrd_9", "vlt_of_another_program")):
+            credentials.failed(
+                connection, credential_id=credential, vault_id=owner, event_id="evt_1", failed_at=0.0
+            )
+
+    await database.write(store)
+    await database.close()
+    [told] = await patient.findings("vaults", "--offline", **env)
+    assert told["state"] == "warn"
+    assert "credential vcrd_1 in vault tools can no longer be renewed" in told["detail"]
+    shown = await asyncio.to_thread(
+        triggerhub, "runs", "show", run_id_of(one.id), folder=patient.folder, env=env
+    )
+    assert "broken        tools/vcrd_1 can no longer be renewed: give the vault new ones" in shown.out
