@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hub.presence_views import PresenceView
 from schemas.config import MAX_BUDGET_USD
 from schemas.event import Event
 
@@ -178,6 +179,8 @@ class RunDetail(RunSummary):
     usage: dict[str, Any] | None
     """The session's cumulated usage when the run ended, as the service tells it."""
     results: tuple[ResultView, ...]
+    presence: tuple[PresenceView, ...] = ()
+    """What people see of it where it came from."""
 
 
 class DispatchView(_Answer):

@@ -38,6 +38,7 @@ from hub.api_models import (
     WorkerList,
     WorkerView,
 )
+from hub.presence_views import signs_of
 from schemas.event import Event
 from schemas.result import Receipt, Result
 from storage import approvals, budgets, credentials, follow_ups, links, queries, replays, runs, workers
@@ -374,6 +375,7 @@ def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView])
         evaluation=orjson.loads(row["evaluation"]) if row["evaluation"] else None,
         usage=usage if isinstance(usage, dict) else None,
         results=tuple(results),
+        presence=signs_of(connection, row["id"]),
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RunDetail,
         RunSummary,
     )
+    from hub.presence_views import PresenceView
     from hub.records import Records
 
 app = typer.Typer(name="runs", help="What the rules started.", no_args_is_help=True)
@@ -132,6 +133,8 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         say(told(result))
         if result.shown is not None:
             say(staged(result.shown))
+    for sign in found.presence:
+        say(shows(sign))
     if found.graph is not None:
         for line in drawn(found.graph):
             say(line)
@@ -259,6 +262,14 @@ def told(result: ResultView) -> str:
     if result.attempts > 1:
         line += f" ({result.attempts} attempts)"
     return line
+
+
+def shows(sign: PresenceView) -> str:
+    """One sign in one line."""
+    line = f"presence ({sign.kind}): {sign.status}"
+    if sign.url:
+        line += f", {sign.url}"
+    return f"{line}: {sign.error}" if sign.error else line
 
 
 def staged(shown: Mapping[str, Any]) -> str:

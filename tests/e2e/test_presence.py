@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from command_line import triggerhub
 from crash.outside import Artefact
 from crash.stage import Edit, Stage, stage
 from crash.webhooks import Webhook, github_comment, jira_label, sentry_alert, slack_mention
@@ -147,6 +149,19 @@ async def test_links_to_what_was_made_stand_there(tmp_path: Path) -> None:
         (said,) = (one for one in running.made(row["id"]) if one.slot.startswith("comment"))
         assert said.text
         assert "Made: [comment](" in status.text
+
+
+async def test_runs_show_tells_of_the_signs(tmp_path: Path) -> None:
+    async with stage(tmp_path, edit=ruled("scenario=happy")) as running:
+        row = await running.ended(await running.accepted(webhook_of("github")))
+        await shown(running, row["id"])
+        command = ("runs", "show", row["id"], "--url", running.hub.url)
+        done = await asyncio.to_thread(triggerhub, *command, folder=tmp_path)
+        assert done.code == 0, done.err
+        assert "presence (seen): shown" in done.out
+        assert (
+            "presence (status): shown, https://github.com/acme/checkout/issues/31#issuecomment-" in done.out
+        )
 
 
 async def test_a_failure_is_told_once_and_plainly(tmp_path: Path) -> None:
