@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx
@@ -76,6 +76,39 @@ class Place:
                 return [note.text for note in world.sentry.issues[ISSUE].notes]
             case _:
                 return [one.text for one in world.slack.channels["C1"].messages.values() if one.bot]
+
+    def copy_as_stranger(self) -> None:
+        """Somebody else posts the latest of what stands there once more, with whatever is hidden in it."""
+        world = self.sandbox.world
+        match self.vendor:
+            case "github":
+                notes = world.github.repos["acme/checkout"].issues[12].comments
+                notes.append(replace(notes[-1], id=notes[-1].id + 1, login="mallory"))
+            case "jira":
+                remarks = world.jira.issues["SHOP-7"].comments
+                remarks.append(replace(remarks[-1], id=world.jira.new_id(), account="712020:mallory"))
+            case "sentry":
+                told = world.sentry.issues[ISSUE].notes
+                told.append(replace(told[-1], id=world.sentry.new_id(), user="4242"))
+            case _:
+                messages = world.slack.channels["C1"].messages
+                ours = next(one for one in reversed(messages.values()) if one.bot)
+                ts = world.slack.next_ts()
+                messages[ts] = replace(ours, ts=ts, user="U0MALLORY", bot=False)
+
+    def remove_first(self) -> None:
+        """A person deletes the oldest of what we said, and leaves the rest."""
+        world = self.sandbox.world
+        match self.vendor:
+            case "github":
+                del world.github.repos["acme/checkout"].issues[12].comments[0]
+            case "jira":
+                del world.jira.issues["SHOP-7"].comments[0]
+            case "sentry":
+                del world.sentry.issues[ISSUE].notes[0]
+            case _:
+                messages = world.slack.channels["C1"].messages
+                del messages[next(ts for ts, one in messages.items() if one.bot)]
 
     def remove(self) -> None:
         """A person deletes it all."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.base import Post, PostGoneError, PostRefusedError, PostUncertainError
+from connectors.base import Identity, Post, PostGoneError, PostRefusedError, PostUncertainError
 from connectors.body import get, id_at, text_at
 from connectors.clip import clip
 from connectors.jira.adf import to_adf
-from connectors.jira.client import JiraClient, JiraMissingError, JiraRefusalError, issue_path
+from connectors.jira.client import JiraClient, JiraMissingError, JiraRefusalError, identifiers, issue_path
 from connectors.jira.outputs import CommentArguments
 from connectors.jira.wiki import to_wiki
 from schemas.result import Receipt
@@ -33,8 +34,10 @@ SHORTENED: Final = "the text was shortened to fit Jira's limit"
 class Comments:
     """Comments of one connection."""
 
-    def __init__(self, client: JiraClient) -> None:
+    def __init__(self, client: JiraClient, *, who: Callable[[], Awaitable[Identity]]) -> None:
+        """`who`: asks who we are; may raise PostError."""
         self._client = client
+        self._who = who
         self._cloud = client.settings.product == "cloud"
 
     async def find(self, post: Post, issue: str) -> Receipt | None:
@@ -55,7 +58,7 @@ class Comments:
             if not isinstance(comments, list) or not comments:
                 return None
             for comment in comments:
-                if self._is_ours(comment, post):
+                if self._is_marked(comment, post) and await self._is_ours(comment):
                     return self._receipt(post, issue, comment, note="found from an earlier attempt")
             start += len(comments)
             total = page.get("total")
@@ -135,7 +138,7 @@ class Comments:
             body = self._body(post, clip(text, room))
         return body
 
-    def _is_ours(self, comment: object, post: Post) -> bool:
+    def _is_marked(self, comment: object, post: Post) -> bool:
         if not self._cloud:
             return _anchor(post) in (text_at(comment, "body") or "")
         properties = get(comment, "properties")
@@ -145,6 +148,18 @@ class Comments:
             and text_at(entry, "value", "slot") == post.slot
             for entry in properties
         )
+
+    async def _is_ours(self, comment: object) -> bool:
+        """True unless the author is known to be somebody else, who may have copied our marker."""
+        author = identifiers(get(comment, "author"))
+        if not author:
+            return True
+        try:
+            us = await self._who()
+        except PostRefusedError:
+            # Some tokens may not ask; then the marker, which nobody else can foresee, has to do.
+            return True
+        return bool(author & us.actor_ids) or any(name.lower() in us.logins for name in author)
 
     def _receipt(self, post: Post, issue: str, comment: object, *, note: str) -> Receipt:
         number = id_at(comment, "id")

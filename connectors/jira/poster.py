@@ -40,13 +40,15 @@ class JiraPoster(Poster):
     def __init__(self, settings: JiraSettings, *, token: str | None, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._client = JiraClient(settings, token=token, http=http)
+        self._identity: Identity | None = None
+        comments = Comments(self._client, who=self._us)
         self._ways: Mapping[str, _Way] = {
-            "comment": Comments(self._client),
+            "comment": comments,
             "transition": Transitions(self._client),
             "add_remote_link": RemoteLinks(self._client),
             "add_label": Labels(self._client, add=True),
             "remove_label": Labels(self._client, add=False),
-            ASK: Comments(self._client),
+            ASK: comments,
         }
 
     async def find(self, post: Post) -> Receipt | None:
@@ -87,6 +89,12 @@ class JiraPoster(Poster):
                 login.lower() for login in (*self._settings.self_logins, *([name] if name else []))
             ),
         )
+
+    async def _us(self) -> Identity:
+        """Who we are, asked for once. Raises PostError."""
+        if self._identity is None:
+            self._identity = await self.identify()
+        return self._identity
 
     def _way(self, post: Post) -> _Way:
         way = self._ways.get(post.output)

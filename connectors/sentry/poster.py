@@ -34,6 +34,7 @@ class SentryPoster(Poster):
     def __init__(self, settings: SentrySettings, *, token: str | None, http: httpx.AsyncClient) -> None:
         self._settings = settings
         self._client = SentryClient(settings, token=token, http=http)
+        self._user: str | None = None
 
     async def find(self, post: Post) -> Receipt | None:
         """An earlier try, by the marker in a comment, the state of the issue, or the link that is there."""
@@ -137,12 +138,26 @@ class SentryPoster(Poster):
             )
             comments = read(response, what=what)
             for comment in comments if isinstance(comments, list) else []:
-                if carries(text_at(comment, "data", "text") or "", run=post.run, slot=post.slot):
+                text = text_at(comment, "data", "text") or ""
+                if carries(text, run=post.run, slot=post.slot) and await self._is_ours(comment):
                     return self._comment_receipt(comment, organization, issue)
             cursor = next_cursor(response)
             if cursor is None:
                 return None
         return None
+
+    async def _is_ours(self, comment: Any) -> bool:
+        """True unless the author is known to be somebody else, who may have copied our marker."""
+        author = id_at(comment, "user", "id")
+        if author is None or author in self._settings.self_ids:
+            return True
+        if self._user is None:
+            try:
+                self._user = id_at(await self._get("/", what="asking who the token is"), "user", "id")
+            except PostRefusedError:
+                return True
+        # A token of no user (an organization's) cannot be compared: then the marker has to do.
+        return self._user is None or author == self._user
 
     async def _link(self, post: Post, arguments: LinkArguments, issue: str) -> Receipt:
         installation = self._settings.installation_uuid or post.origin.address.get("installation")

@@ -47,7 +47,8 @@ class SlackConnector(Connector):
         from connectors.slack.api import SlackApi  # noqa: PLC0415 - reading events must not pay for the Markdown parser
         from connectors.slack.poster import SlackPoster  # noqa: PLC0415 - the same
 
-        return SlackPoster(SlackApi(api_url=settings.api_url, token=token, http=http))
+        api = SlackApi(api_url=settings.api_url, token=token, http=http)
+        return SlackPoster(api, self_ids=settings.self_ids)
 
     def healer(
         self,

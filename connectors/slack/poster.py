@@ -7,7 +7,7 @@ which of them exist, and the `create` that follows posts only the others.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from connectors.slack.outputs import (
 )
 from connectors.slack.parts import cut
 from connectors.slack.places import artefact, permalink, reaction_artefact
-from connectors.slack.search import Spot, mark, messages_of_run
+from connectors.slack.search import Found, Spot, mark, messages_of_run
 from schemas.policy.shapes import Refusal
 from schemas.result import Origin, Receipt
 
@@ -64,8 +64,9 @@ class SlackPoster(Poster):
     edit_pace = EditPace(seconds=4.0, together=3)
     """`chat.update` is of tier 3, 50 a minute, and one message changes every 3 s at most."""
 
-    def __init__(self, api: SlackApi) -> None:
+    def __init__(self, api: SlackApi, *, self_ids: Collection[str] = ()) -> None:
         self._api = api
+        self._self_ids = frozenset(self_ids)
         self._workspace: Workspace | None = None
         self._parts: OrderedDict[tuple[str, str], dict[int, str]] = OrderedDict()
 
@@ -89,7 +90,7 @@ class SlackPoster(Poster):
                 return await self._find_written(post, cut(_text(post, post.arguments.text)))
             case UpdateMessageArguments():
                 spot = _spot(post)
-                for message in await messages_of_run(self._api, spot, run=post.run, below=False):
+                for message in await self._written_at(spot, post.run, below=False):
                     if message.updated == post.slot:
                         return await self._receipt(spot, message.ts, opened=False)
                 return None
@@ -144,7 +145,7 @@ class SlackPoster(Poster):
 
     async def _find_written(self, post: Post, texts: list[str]) -> Receipt | None:
         spot = _spot(post)
-        found = await messages_of_run(self._api, spot, run=post.run, below=len(texts) > 1)
+        found = await self._written_at(spot, post.run, below=len(texts) > 1)
         parts: dict[int, str] = {}
         for message in found:
             if message.slot == post.slot:
@@ -155,6 +156,21 @@ class SlackPoster(Poster):
         while len(self._parts) > REMEMBERED:
             self._parts.popitem(last=False)
         return None
+
+    async def _written_at(self, spot: Spot, run: str, *, below: bool) -> list[Found]:
+        """What this run has posted there, oldest first."""
+        marked = await messages_of_run(self._api, spot, run=run, below=below)
+        return [message for message in marked if await self._is_ours(message)]
+
+    async def _is_ours(self, message: Found) -> bool:
+        """True unless the author is known to be somebody else, who may have copied our metadata."""
+        if not message.authors or message.authors & self._self_ids:
+            return True
+        try:
+            us = (self._workspace or await self._ask()).identity.actor_ids
+        except PostRefusedError:
+            return True
+        return not us or bool(message.authors & us)
 
     async def _write(self, post: Post, texts: list[str]) -> Receipt:
         spot = _spot(post)
@@ -206,7 +222,7 @@ class SlackPoster(Poster):
 
     async def _update(self, post: Post, arguments: UpdateMessageArguments) -> Receipt:
         spot = _spot(post)
-        found = await messages_of_run(self._api, spot, run=post.run, below=False)
+        found = await self._written_at(spot, post.run, below=False)
         mine = [message for message in found if message.part == 1]
         if arguments.message_ts is not None:
             mine = [message for message in mine if message.ts == arguments.message_ts]

@@ -44,6 +44,8 @@ class Found:
     part: int
     updated: str | None
     """The slot of the last update made to it."""
+    authors: frozenset[str]
+    """Identifiers of whoever wrote it, as user, bot and app. Another app may have copied our metadata."""
 
 
 def mark(run: str, slot: str, part: int, *, updated: str | None = None) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def mark(run: str, slot: str, part: int, *, updated: str | None = None) -> dict[
 
 
 async def messages_of_run(api: SlackApi, spot: Spot, *, run: str, below: bool) -> list[Found]:
-    """Every message at `spot` that carries `run`, oldest first. Raises PostError.
+    """Every message at `spot` that carries `run`, oldest first, whoever wrote it. Raises PostError.
 
     `below`: look also into the threads that messages of the run opened, where further parts of them stand.
     """
@@ -106,4 +108,7 @@ def _found(message: object, run: str) -> Found | None:
     ts, slot, part = text_at(message, "ts"), text_at(payload, "slot"), id_at(payload, "part")
     if text_at(payload, "run") != run or ts is None or slot is None or part is None or not part.isdecimal():
         return None
-    return Found(ts=ts, slot=slot, part=int(part), updated=text_at(payload, "updated"))
+    authors = frozenset(
+        one for name in ("user", "bot_id", "app_id") if (one := id_at(message, name)) is not None
+    )
+    return Found(ts=ts, slot=slot, part=int(part), updated=text_at(payload, "updated"), authors=authors)

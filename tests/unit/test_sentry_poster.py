@@ -122,7 +122,8 @@ async def test_an_earlier_comment_is_found_pages_away(sandbox: Sandbox, poster: 
     for number in range(230):
         sandbox.world.sentry.comment(kept(sandbox), f"n{number}")
     assert await poster.find(wanted) == made
-    assert [call.query for call in sandbox.world.log.calls("sentry", method="GET")] == [
+    calls = sandbox.world.log.calls("sentry", method="GET")
+    assert [call.query for call in calls if call.path.endswith("/comments/")] == [
         {},
         {"cursor": "0:100:0"},
         {"cursor": "0:200:0"},
