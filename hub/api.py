@@ -17,23 +17,18 @@ from starlette.exceptions import HTTPException
 from hub import api_views, approval_views, letter_views, spend_views
 from hub.api_access import Access
 from hub.api_models import (
-    BudgetRequest,
     BudgetView,
     CancelView,
     DeliveryPage,
-    DropRequest,
     EventDetail,
     EventPage,
     LetterChange,
     LetterDetail,
     LetterPage,
     PauseList,
-    PauseRequest,
     PauseView,
     Problem,
-    ReplayRequest,
     ReplayView,
-    ResumeRequest,
     ResumeView,
     RuleList,
     RunDetail,
@@ -41,6 +36,7 @@ from hub.api_models import (
     SpendView,
     WorkerList,
 )
+from hub.api_requests import BudgetRequest, DropRequest, PauseRequest, ReplayRequest, ResumeRequest
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.approval_models import (
     ApprovalDetail,

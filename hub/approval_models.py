@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hub.api_models import Reason
+from hub.api_requests import Reason
 
 
 class _Answer(BaseModel):

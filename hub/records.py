@@ -22,27 +22,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub import api_views, approval_views, letter_views, spend_views
 from hub.api_access import is_loopback
 from hub.api_models import (
-    BudgetRequest,
     BudgetView,
     CancelView,
-    DropRequest,
     EventDetail,
     EventPage,
     LetterChange,
     LetterDetail,
     LetterPage,
     PauseList,
-    PauseRequest,
     PauseView,
     Problem,
-    ReplayRequest,
     ReplayView,
-    ResumeRequest,
     ResumeView,
     RunDetail,
     RunPage,
     SpendView,
 )
+from hub.api_requests import BudgetRequest, DropRequest, PauseRequest, ReplayRequest, ResumeRequest
 from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
 from hub.approval_models import (
     ApprovalDetail,

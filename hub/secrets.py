@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from schemas.config import SECRET_REFERENCE
+from schemas.values import SECRET_REFERENCE
 
 
 class SecretError(Exception):

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hub.api_models import (
-    HeldView,
-    PauseList,
-    PauseRequest,
-    PauseView,
-    ReservedView,
-    ResumeRequest,
-    ResumeView,
-    SpendView,
-    SpentView,
-)
+from hub.api_models import HeldView, PauseList, PauseView, ReservedView, ResumeView, SpendView, SpentView
+from hub.api_requests import PauseRequest, ResumeRequest
 from hub.api_views import UnknownIdError, time_of
 from storage import ledger, pauses
 from storage.clock import read_clock

@@ -18,9 +18,9 @@ from router.grants import OutputPlan, OutputReader, OutputSpecs
 from router.problems import Location, hint, path_of, quote, unknown
 from router.rules import expand_kinds
 from router.shapes import Finding, located, validate
-from schemas.config import SECRET_REFERENCE, is_glob
 from schemas.event import KINDS
 from schemas.policy.approval import ToolApproval
+from schemas.values import SECRET_REFERENCE, is_glob
 
 _SECRET_NAMES: Final = (
     "token",

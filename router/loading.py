@@ -22,19 +22,10 @@ from router.grants import OutputPlan, OutputSpecs, compose
 from router.problems import ConfigError, Location, Problem, hint, path_of, quote
 from router.rules import CompiledRule, compile_rule
 from router.shapes import Finding, located, validate
-from schemas.config import (
-    SECTIONS,
-    Agent,
-    Caps,
-    Config,
-    Environment,
-    File,
-    MemoryStore,
-    Rule,
-    Vault,
-    check_name,
-)
+from schemas.config import SECTIONS, Caps, Config, Rule
+from schemas.definitions import Agent, Environment, File, MemoryStore, Vault
 from schemas.dispatch import FileMount
+from schemas.values import check_name
 
 Checker = Callable[[str, Any], list[str]]
 """Checks the vendor's part of something: (name, value) to messages. Injected, because the vendor's types take

@@ -9,9 +9,10 @@ from fnmatch import fnmatchcase, translate
 from typing import Final
 
 from router.expressions import Expression, compile_expression
-from schemas.config import Match, Rule, is_glob
+from schemas.config import Match, Rule
 from schemas.dispatch import FileMount, Grant
 from schemas.event import KINDS
+from schemas.values import is_glob
 
 ALL_KINDS: Final = frozenset(KINDS)
 NO_MATCH: Final = Match.model_construct()

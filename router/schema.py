@@ -13,8 +13,9 @@ from pydantic import BaseModel
 
 from router.checks import is_secret
 from router.grants import MAX_USES, OutputSpecs
-from schemas.config import SECRET_REFERENCE, Config
+from schemas.config import Config
 from schemas.policy.shapes import OutputPolicy
+from schemas.values import SECRET_REFERENCE
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE: Final = {"type": "string", "pattern": f"^(?:{SECRET_REFERENCE.pattern})$"}

@@ -18,8 +18,8 @@ import structlog
 from runner.catalogue import HASH_KEY, NAME_KEY, UnknownDefinitionError, content_hash
 from runner.errors import RefusedError, UncertainError
 from runner.store_service import StoreService
-from schemas.config import SECRET_REFERENCE
 from schemas.dispatch import Dispatch
+from schemas.values import SECRET_REFERENCE
 from storage import credentials, remote_objects
 from storage.database import Database
 from storage.remote_objects import Remote

@@ -6,15 +6,11 @@ by `router.loading`. Secrets stay the references that were written; nothing here
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -24,9 +20,22 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.definitions import Agent, Environment, File, MemoryStore, Vault
 from schemas.durations import Duration, LongDuration, QuietTime, brief
 from schemas.event import KINDS, TRUSTS, Trust
 from schemas.policy.approval import ToolApproval
+from schemas.values import (
+    TEXT_SCHEMA,
+    Condition,
+    Money,
+    Strict,
+    Text,
+    Texts,
+    Words,
+    check_name,
+    one_or_many,
+    one_or_more,
+)
 
 FollowUp = Literal["steer", "queue", "interrupt", "new", "ignore"]
 """What an event does to a conversation whose session is at work: speak into it, wait for its turn, stop it
@@ -37,184 +46,11 @@ PublishTo = Literal["public", "private"]
 DEFAULT_WHO: Final[tuple[Trust, ...]] = ("owner", "member", "collaborator", "system")
 """Bots and outsiders start an agent only where a rule names them."""
 
-SECRET_REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s].*")
-"""The only form in which the configuration may speak of a secret."""
-
-MAX_BUDGET_USD: Final = 100_000
-_WILD: Final = re.compile(r"[*?\[]")
-
-
-def is_glob(pattern: str) -> bool:
-    """Whether `pattern` holds a wildcard (`*`, `?` or `[...]`)."""
-    return _WILD.search(pattern) is not None
-
-
-def money(value: object) -> Decimal:
-    """US dollars above zero in whole cents. A number keeps the digits written. Raises ValueError."""
-    amount = None
-    if isinstance(value, int | float | str | Decimal) and not isinstance(value, bool):
-        with suppress(InvalidOperation):
-            amount = Decimal(str(value))
-    if amount is None or not amount.is_finite():
-        msg = f"{brief(value)} is not an amount of US dollars, such as 2.50"
-        raise ValueError(msg)
-    if not 0 < amount <= MAX_BUDGET_USD:
-        msg = f"{brief(value)} is outside the range: above 0, at most {MAX_BUDGET_USD} US dollars"
-        raise ValueError(msg)
-    if amount * 100 != (amount * 100).to_integral_value():
-        msg = f"{brief(value)} is not a whole number of cents: write at most two decimals"
-        raise ValueError(msg)
-    return amount
-
-
-def one_or_many(value: object) -> object:
-    """A single text where a list is wanted stands for a list of one."""
-    return (value,) if isinstance(value, str) else value
-
-
-def one_or_more(value: object) -> object:
-    """A single mapping where a list is wanted stands for a list of one."""
-    return (value,) if isinstance(value, dict) else value
-
-
-def check_name(name: str) -> None:
-    """Raise ValueError unless `name` can stand in a path: names of connections do."""
-    if _NAME.fullmatch(name) is None:
-        msg = (
-            f"the name {brief(name)} is not usable: up to 64 letters, digits, '.', '_' or '-', no sign first"
-        )
-        raise ValueError(msg)
-
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _WHO: Final = {"enum": [trust for trust in TRUSTS if trust != "unknown"]}
-_TEXT: Final = {"type": "string", "minLength": 1}
-Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Texts = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(one_or_many),
-    Field(min_length=1, max_length=100),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                _TEXT,
-                {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 100},
-            ]
-        }
-    ),
-]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
-Condition = Annotated[str, Field(min_length=1, json_schema_extra={"maxLength": 2000})]
-"""CEL. Its length is checked where it is compiled."""
-Money = Annotated[
-    Decimal,
-    BeforeValidator(money),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_BUDGET_USD},
-                {"type": "string", "pattern": r"^\d+(\.\d{1,2})?$"},
-            ]
-        }
-    ),
-]
 
 
-class _Strict(BaseModel):
-    """A field that nobody knows is a mistake in the file, never ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Environment(_Strict):
-    """Where sessions run: `environments.<name>`. `config` is the Managed Agents environment configuration."""
-
-    config: dict[str, Any]
-    description: str | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
-
-
-class Agent(_Strict):
-    """Who does the work: `agents.<name>`. All but `environment`, `id` and `version` is the Managed Agents agent
-    configuration. An agent with an `id` was made elsewhere: it is used and never changed."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"anyOf": [{"required": [name]} for name in ("model", "id", "version")]}
-    )
-
-    id: Annotated[str, StringConstraints(pattern=r"^agent_\S+$", max_length=200)] | None = None
-    version: Annotated[int, Field(ge=1)] | None = None
-    """Sessions use this version. Without `id`: one that triggerhub made under this name; while it stands here, the
-    definition is not written to the service."""
-    model: Annotated[str, Field(min_length=1)] | dict[str, Any] | None = None
-    system: str | None = None
-    environment: str | None = None
-    """Name in `environments`; a rule may name another."""
-    vaults: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
-    """Names in `vaults`: every session of this agent may use them."""
-    tools: tuple[dict[str, Any], ...] = ()
-    mcp_servers: tuple[dict[str, Any], ...] = ()
-    skills: tuple[dict[str, Any], ...] = ()
-    description: str | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
-    multiagent: dict[str, Any] | None = None
-    execution_identity: dict[str, Any] | None = None
-
-    def vendor(self) -> dict[str, Any]:
-        """What was written of the part that the Managed Agents API takes (without `name`), as JSON values."""
-        return self.model_dump(
-            mode="json", exclude_unset=True, exclude={"environment", "id", "version", "vaults"}
-        )
-
-
-class Vault(_Strict):
-    """Credentials that sessions may use without seeing them: `vaults.<name>`. Made by triggerhub, or elsewhere (`id`)."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^vlt_\S+$", max_length=200)] | None = None
-    credentials: Annotated[tuple[dict[str, Any], ...], Field(max_length=20)] = ()
-    """Each as the Managed Agents API takes it, secrets as references."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Vault:
-        if (self.id is None) == (not self.credentials):
-            msg = "write either the id of a vault made elsewhere, or credentials"
-            raise ValueError(msg)
-        return self
-
-
-class MemoryStore(_Strict):
-    """What agents remember between sessions: `memory_stores.<name>`. Made by triggerhub, or elsewhere (`id`)."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^memstore_\S+$", max_length=200)] | None = None
-    description: Annotated[str, StringConstraints(max_length=1024)] | None = None
-    """Told to the agent."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> MemoryStore:
-        if self.id is not None and self.description is not None:
-            msg = "a memory store made elsewhere has a description of its own: remove it here"
-            raise ValueError(msg)
-        return self
-
-
-class File(_Strict):
-    """A file that sessions get: `files.<name>`. From the disk (`path`), or uploaded elsewhere (`id`)."""
-
-    id: Annotated[str, StringConstraints(pattern=r"^file_\S+$", max_length=200)] | None = None
-    path: Text | None = None
-    """Beside the file of the configuration, unless it is absolute."""
-    mount_path: Annotated[str, StringConstraints(pattern=r"^/\S+$", max_length=500)] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> File:
-        if (self.id is None) == (self.path is None):
-            msg = "write either the path of a file, or the id of one that was uploaded elsewhere"
-            raise ValueError(msg)
-        return self
-
-
-class RuleMemoryStore(_Strict):
+class RuleMemoryStore(Strict):
     """A memory store in the sessions of a rule: its name, or its name with these."""
 
     store: Text
@@ -227,14 +63,14 @@ class RuleMemoryStore(_Strict):
         return {"store": value} if isinstance(value, str) else value
 
 
-class RubricFile(_Strict):
+class RubricFile(Strict):
     """A rubric in a file."""
 
     file: Text
     """A name in `files`."""
 
 
-class Match(_Strict):
+class Match(Strict):
     """Which events a rule is about. Every field that is present must hold; in a list, one entry is enough."""
 
     source: Text | None = None
@@ -272,7 +108,7 @@ class Match(_Strict):
         return self
 
 
-class RuleRepository(_Strict):
+class RuleRepository(Strict):
     """A repository that the session gets a clone of."""
 
     connection: Text
@@ -294,7 +130,7 @@ class RuleRepository(_Strict):
         return self
 
 
-class Caps(_Strict):
+class Caps(Strict):
     """What a rule, a team or everything may do at most. What is beyond waits."""
 
     per_day_usd: Money | None = None
@@ -333,7 +169,7 @@ class RuleLimits(Caps):
         return None if self.budget_usd is None else int(self.budget_usd * 100)
 
 
-class Output(_Strict):
+class Output(Strict):
     """One output that a rule grants: `comment`, or `open_pull_request: {connection: …, repository: …}`.
 
     `options` are as written; `router.grants` reads `to`, `connection`, `max`, `name` and the policy's fields
@@ -360,7 +196,7 @@ class Output(_Strict):
         return {"output": name, "options": options or {}}
 
 
-class Outcome(_Strict):
+class Outcome(Strict):
     """What the work must come to, judged by a grader of the service that sends it back until it is met."""
 
     description: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50_000)]
@@ -372,7 +208,7 @@ class Outcome(_Strict):
     max_iterations: Annotated[int, Field(ge=1, le=20)] = 3
 
 
-class Presence(_Strict):
+class Presence(Strict):
     """What people see of a run while it goes on: the word alone, or with a check."""
 
     show: Literal["none", "seen", "status"] = "seen"
@@ -387,7 +223,7 @@ class Presence(_Strict):
         return {"show": value} if isinstance(value, str) else value
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """Times at which a rule starts its agent by itself."""
 
     cron: Text
@@ -396,7 +232,7 @@ class Schedule(_Strict):
     """An IANA name."""
 
 
-class Rule(_Strict):
+class Rule(Strict):
     """When an event matches or a time comes, which agent starts, and what it may post."""
 
     model_config = ConfigDict(
@@ -458,7 +294,7 @@ class Rule(_Strict):
         tuple[str, ...],
         BeforeValidator(one_or_many),
         Field(max_length=50),
-        WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 50}]}),
+        WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": TEXT_SCHEMA, "maxItems": 50}]}),
     ] = ()
     """Further kinds that are follow-ups, such as `pr.merged`; exact, or a glob."""
     allow_publish_to: PublishTo | None = None
@@ -482,7 +318,7 @@ class Rule(_Strict):
         return value
 
 
-class Config(_Strict):
+class Config(Strict):
     """The whole configuration, whether one file or a folder of them."""
 
     version: Literal[1]

@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from connectors.base import OutputArguments, OutputSpec, OutputTarget
 from connectors.own_posts import MAX_VALUE, own_outputs
-from schemas.config import one_or_many
 from schemas.policy.shapes import MAX_DIFF_LINES, MAX_FILES, ChangePolicy, PathPolicy
+from schemas.values import one_or_many
 
 MAX_CHANGE: Final = 600_000
 """Characters of files or a patch. A result must fit into a message."""

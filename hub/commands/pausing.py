@@ -43,7 +43,7 @@ def pause(
     scope, name = wanted
 
     async def question(records: Records) -> PauseView:
-        from hub.api_models import PauseRequest  # noqa: PLC0415 - --help must not pay for it
+        from hub.api_requests import PauseRequest  # noqa: PLC0415 - --help must not pay for it
 
         return await records.pause(PauseRequest(scope=scope, name=name, reason=reason))
 
@@ -88,7 +88,7 @@ def resume(
     scope, name = wanted
 
     async def question(records: Records) -> ResumeView:
-        from hub.api_models import ResumeRequest  # noqa: PLC0415 - --help must not pay for it
+        from hub.api_requests import ResumeRequest  # noqa: PLC0415 - --help must not pay for it
 
         return await records.resume(ResumeRequest(scope=scope, name=name))
 

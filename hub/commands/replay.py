@@ -37,7 +37,7 @@ def replay(
         raise CommandError("--reason: leave it out, or say something", code=USAGE)
 
     async def question(records: Records) -> ReplayView:
-        from hub.api_models import ReplayRequest  # noqa: PLC0415 - --help must not pay for it
+        from hub.api_requests import ReplayRequest  # noqa: PLC0415 - --help must not pay for it
 
         return await records.replay(event_id, ReplayRequest(again=again, reason=reason))
 

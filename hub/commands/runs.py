@@ -22,15 +22,7 @@ from hub.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from hub.api_models import (
-        BudgetView,
-        CancelView,
-        GraphView,
-        LinkView,
-        ResultView,
-        RunDetail,
-        RunSummary,
-    )
+    from hub.api_models import BudgetView, CancelView, GraphView, LinkView, ResultView, RunDetail, RunSummary
     from hub.presence_views import PresenceView
     from hub.records import Records
 
@@ -207,7 +199,7 @@ def raise_budget(
     """Raise what a run may spend. One that waits at its budget goes on."""
     from pydantic import ValidationError  # noqa: PLC0415 - --help must not pay for it
 
-    from hub.api_models import BudgetRequest  # noqa: PLC0415 - the same
+    from hub.api_requests import BudgetRequest  # noqa: PLC0415 - the same
 
     try:
         asked = BudgetRequest.model_validate({"usd": usd})

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.config import DEFAULT_WHO, Agent, Match, Output, Rule, RuleLimits, money
+from schemas.config import DEFAULT_WHO, Match, Output, Rule, RuleLimits
+from schemas.definitions import Agent
 from schemas.durations import duration
+from schemas.values import money
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,8 @@ from sandbox.managed_agents.scenarios import SCENARIOS
 from sandbox.vendor.admin import ACTS
 from schemas.config import (
     FOLLOW_UPS,
-    Agent,
     Caps,
-    Environment,
-    File,
     Match,
-    MemoryStore,
     Outcome,
     Presence,
     Rule,
@@ -45,8 +41,8 @@ from schemas.config import (
     RuleMemoryStore,
     RuleRepository,
     Schedule,
-    Vault,
 )
+from schemas.definitions import Agent, Environment, File, MemoryStore, Vault
 from schemas.durations import quiet_time
 from schemas.event import KINDS, TRUSTS, Event
 from schemas.policy.approval import ApprovalPolicy, AskAt, NamedVoters, ToolApproval
