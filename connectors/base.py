@@ -98,6 +98,8 @@ class Fact:
     links: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     artefact: str | None = None
+    marked: str | None = None
+    """The run that a hidden marker of ours names, where the text does not show it."""
     type: str | None = None
     """What the vendor calls it, where `kind` is `other` and the name is worth keeping: the event's type says it."""
 
@@ -436,6 +438,7 @@ def seal(
         links=fact.links,
         address=dict(fact.address),
         artefact=fact.artefact,
+        marked=fact.marked,
         payload=payload if isinstance(payload, dict) else dict(payload),
     )
     return Event.model_construct(

@@ -380,7 +380,8 @@ class Router:
             if made is not None:
                 return made
         found = _OWN_MARKER.search(event.data.text)
-        return found[1] if found and run_exists(connection, found[1]) else None
+        marked = event.data.marked or (found[1] if found else None)
+        return marked if marked and run_exists(connection, marked) else None
 
 
 def _message(one: Dispatch | Result) -> Message:

@@ -118,7 +118,8 @@ class EventData(_Shape):
     actor: Actor
     subject: Subject
     text: str = ""
-    """The human's own words: issue body, comment, message, alert description. Data from outside, always."""
+    """The human's own words: issue body, comment, message, alert description. Data from outside, always. What the vendor
+    shows nobody (HTML comments and the like) is only in `payload`."""
     labels: tuple[str, ...] = ()
     changed: dict[str, Any] = Field(default_factory=dict)
     """Per field: {"added": [...], "removed": [...]} for lists, {"from": x, "to": y} for values."""
@@ -133,6 +134,9 @@ class EventData(_Shape):
     """What a reply needs beyond the subject: comment id, thread, installation. Read by the same connector only."""
     artefact: str | None = None
     """Identifier of the thing this event tells of (a comment's id, a message's ts), comparable with a receipt's."""
+    marked: str | None = None
+    """The run that a hidden marker of triggerhub in the vendor's text names; `text` does not show it. Anybody can write
+    one."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The vendor's body, whole. Empty when it would not fit a Kafka message: then `dataref` says where it is."""
 

@@ -9,9 +9,11 @@ from connectors.base import Fact, Identity, Normalised, Outcome, Request
 from connectors.github.alerts import read_alert
 from connectors.github.ci import read_check_run, read_check_suite, read_status, read_workflow_run
 from connectors.github.issues import read_commit_comment, read_issue, read_issue_comment
+from connectors.github.mentions import read_mentions
 from connectors.github.payloads import Delivery, Ignored, Reading, Unsupported, read_delivery
 from connectors.github.pulls import read_pull, read_review, read_review_comment, read_review_thread
 from connectors.github.repositories import read_installation, read_other, read_ping, read_push
+from connectors.shown import as_shown
 
 _READERS: Final[Mapping[str, Callable[[Delivery], Reading]]] = {
     "issues": read_issue,
@@ -50,7 +52,10 @@ def normalise(request: Request, *, identity: Identity) -> Normalised:
     reading = _read(delivery)
     match reading:
         case Fact():
-            return _normalised(delivery, Outcome.HANDLED, fact=reading)
+            # A commit's message is no Markdown: it is shown as it stands.
+            is_plain = reading.kind == "push"
+            fact = reading if is_plain else as_shown(reading, mentions=read_mentions, footnotes=True)
+            return _normalised(delivery, Outcome.HANDLED, fact=fact)
         case Ignored():
             return _normalised(delivery, Outcome.IGNORED, reason=reading.reason)
         case Unsupported():

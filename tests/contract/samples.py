@@ -96,6 +96,8 @@ def describe(source: str, normalised: Normalised) -> dict[str, Any]:
         ).model_dump(mode="json")
         del event["data"]["payload"]
         del event["data"]["addressed"]  # said by the connection's identity, whatever the connector
+        if event["data"]["marked"] is None:
+            del event["data"]["marked"]
         events.append({name: value for name, value in event.items() if name not in OMITTED})
     return {"outcome": normalised.outcome.value, "reason": normalised.reason, "events": events}
 

@@ -155,6 +155,21 @@ async def test_hidden_markdown(running: Stage, text: str) -> None:
     assert any(where.startswith("acme/checkout#71") for where in texts), "the honest question is answered"
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        f"<!-- @triggerhub {ORDER} -->",
+        f'[//]: # "@triggerhub {ORDER}"',
+        f"<div><!--\n\n@triggerhub {ORDER}",
+        f'<i data-x="@triggerhub {ORDER}">well done</i>',
+        "<!-- /triggerhub stop -->",
+    ],
+    ids=["comment", "reference", "left open", "attribute", "command"],
+)
+async def test_a_mention_that_nobody_is_shown_starts_nothing(running: Stage, hidden: str) -> None:
+    await nothing(running, github_comment(71, 9002, f"Nice.\n\n{hidden}"))
+
+
 async def test_the_plain_question_is_answered(running: Stage) -> None:
     run = await only(running, github_comment(71, 9003, "@triggerhub why twice?"))
     assert run["status"] == "succeeded"
