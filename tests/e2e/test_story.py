@@ -11,6 +11,7 @@ import pytest
 from crash.setups import SetUp, cluster, embedded
 from services.kafka import Kafka
 from services.postgres import Postgres
+from story.quotes import ELSEWHERE, THREAD, unsaid
 from story.steps import STORY
 from story.tale import follow
 from story.telling import deaths, tell
@@ -26,6 +27,9 @@ async def told(setup: SetUp) -> None:
     assert telling.seen == [step.title for step in STORY]
     assert len(telling.seen) == 40
     assert len(telling.kills) == KILLS
+    assert unsaid([*THREAD, *ELSEWHERE], telling.said) == [], (
+        "the picture in the README quotes what nobody said"
+    )
 
 
 async def test_the_story_embedded() -> None:

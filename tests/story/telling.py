@@ -14,6 +14,7 @@ from crash.outside import artefacts, twice, work_by_run
 from crash.setups import SetUp
 
 from storage.database import StorageUnavailableError, open_database
+from story.quotes import Said, everything
 from story.steps import STORY, Step
 from story.tale import RULE, VENDOR_SECONDS, Tale
 
@@ -39,6 +40,8 @@ class Telling:
     seen: list[str] = field(default_factory=list)
     """Titles of the steps, in the order in which they were seen."""
     violations: list[str] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
+    """Every text that came in or was posted, as it stands at the end."""
 
 
 def deaths(setup: SetUp, *, seed: int, kills: int) -> list[Kill]:
@@ -66,6 +69,7 @@ async def tell(setup: SetUp, *, seed: int, kills: int) -> Telling:
                 telling.seen.append(step.title)
             telling.violations += await _settle(tale)
             telling.violations += await _judge(tale)
+            telling.said += await everything(tale)
     finally:
         await database.close()
     return telling
