@@ -25,9 +25,13 @@ class Permission:
     """always_allow, always_ask or auto."""
 
 
-def permission(turn: Turn, name: str) -> Permission:
-    """What the session's toolset says of a built-in tool. Without a toolset none is enabled."""
-    for toolset in turn.session.tools("agent_toolset_20260401"):
+def permission(turn: Turn, name: str, *, server: str | None = None) -> Permission:
+    """What the session's toolset says of a built-in tool, or of an MCP server's. Without a toolset none is
+    enabled."""
+    kind = "agent_toolset_20260401" if server is None else "mcp_toolset"
+    for toolset in turn.session.tools(kind):
+        if server is not None and toolset["mcp_server_name"] != server:
+            continue
         found = next((one for one in toolset["configs"] if one["name"] == name), toolset["default_config"])
         return Permission(enabled=bool(found["enabled"]), policy=str(found["permission_policy"]["type"]))
     return Permission(enabled=False, policy="always_allow")
@@ -53,6 +57,45 @@ def use(
     if not ask and (not rule.enabled or turn.session.self_hosted):
         return False
     policy = "always_ask" if ask else rule.policy
+    return (yield from _used(turn, policy, output, name=name, input=arguments))
+
+
+def use_server(
+    turn: Turn, server: str, name: str, arguments: dict[str, Any], output: str
+) -> Generator[Step, dict[str, Answer] | None, bool]:
+    """As `use`, a tool of an MCP server. Such tools run at their server, wherever the session's machine is."""
+    rule = permission(turn, name, server=server)
+    if not rule.enabled:
+        return False
+    return (yield from _used(turn, rule.policy, output, mcp_server_name=server, name=name, input=arguments))
+
+
+def use_elsewhere(
+    turn: Turn, name: str, arguments: dict[str, Any]
+) -> Generator[Step, dict[str, Answer] | None, Answer]:
+    """One model request that uses a built-in tool on a machine of the customer's, which sends its result."""
+    turn.open_request()
+    yield Pause(turn.pace)
+    identifier = turn.use(
+        "agent.tool_use",
+        waits=True,
+        elsewhere=True,
+        produced=str(arguments),
+        name=name,
+        input=arguments,
+        evaluated_permission="allow",
+        evaluation={"type": "always_allow"},
+    )
+    turn.close_request()
+    yield Pause(turn.pace)
+    answers = yield Answers((identifier,))
+    return (answers or {})[identifier]
+
+
+def _used(
+    turn: Turn, policy: str, output: str | Callable[[], str], **call: Any
+) -> Generator[Step, dict[str, Answer] | None, bool]:
+    sort = "mcp_tool" if "mcp_server_name" in call else "tool"
     asks = policy == "always_ask"
     evaluation: dict[str, Any] = {"type": policy}
     if policy == "auto":
@@ -60,11 +103,10 @@ def use(
     turn.open_request()
     yield Pause(turn.pace)
     identifier = turn.use(
-        "agent.tool_use",
+        f"agent.{sort}_use",
         waits=asks,
-        produced=str(arguments),
-        name=name,
-        input=arguments,
+        produced=str(call["input"]),
+        **call,
         evaluated_permission="ask" if asks else "allow",
         evaluation=evaluation,
     )
@@ -80,8 +122,8 @@ def use(
         text = output() if callable(output) else output
     turn.read(text)
     turn.emit(
-        "agent.tool_result",
-        tool_use_id=identifier,
+        f"agent.{sort}_result",
+        **{f"{sort}_use_id": identifier},
         content=[{"type": "text", "text": text}],
         is_error=not allowed,
     )

@@ -17,6 +17,7 @@ from sandbox.managed_agents.obedient import obey
 from sandbox.managed_agents.reading import Task, read_directive, read_task
 from sandbox.managed_agents.session import Memory
 from sandbox.managed_agents.threads import callable_agents, delegate
+from sandbox.managed_agents.tools_elsewhere import machine, server
 from sandbox.managed_agents.turns import Forever, Pause, Script, Turn
 from sandbox.managed_agents.worker import CodeHost, work
 
@@ -397,6 +398,8 @@ SCENARIOS: Final[dict[str, Callable[[Scene], Script]]] = {
     "obedient": lambda scene: obey(scene.turn, scene.events, scene.task),
     "patch": patch,
     "ask": ask,
+    "mcp": lambda scene: server(scene.turn, scene.directive, scene.task.about),
+    "machine": lambda scene: machine(scene.turn, scene.directive),
     "transient": transient,
     "exhausted": exhausted,
     "terminal": terminal,

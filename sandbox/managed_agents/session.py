@@ -27,7 +27,7 @@ WINDOW: Final = 5
 class Pending:
     """A call that waits for the client."""
 
-    answer: Literal["user.custom_tool_result", "user.tool_confirmation"]
+    answer: Literal["user.custom_tool_result", "user.tool_result", "user.tool_confirmation"]
     """The type of event that answers it."""
     name: str
 

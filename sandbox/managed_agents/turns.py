@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sandbox.managed_agents.session import Memory, Pending, Session
 from sandbox.managed_agents.settings import Settings
@@ -164,17 +164,20 @@ class Turn:
         history.emit_as(history.preview("agent.thinking", ""), "agent.thinking")
         self._produced += 120
 
-    def use(self, kind: str, *, waits: bool, produced: str = "", **fields: Any) -> str:
+    def use(
+        self, kind: str, *, waits: bool, elsewhere: bool = False, produced: str = "", **fields: Any
+    ) -> str:
         """An `agent.tool_use`, `agent.mcp_tool_use` or `agent.custom_tool_use`; `waits` for the client's
-        answer."""
+        answer; `elsewhere`: for the result, from the machine that runs it."""
         identifier = self.emit(kind, **fields)
         self._produced += tokens(produced) + 30
         if waits:
-            custom = kind == "agent.custom_tool_use"
-            self.session.pending[identifier] = Pending(
-                answer="user.custom_tool_result" if custom else "user.tool_confirmation",
-                name=fields["name"],
-            )
+            answer: Literal["user.custom_tool_result", "user.tool_result", "user.tool_confirmation"]
+            if kind == "agent.custom_tool_use":
+                answer = "user.custom_tool_result"
+            else:
+                answer = "user.tool_result" if elsewhere else "user.tool_confirmation"
+            self.session.pending[identifier] = Pending(answer=answer, name=fields["name"])
         return identifier
 
     def read(self, text: str) -> None:
