@@ -26,6 +26,7 @@ from sandbox.managed_agents.sessions import Sessions
 from sandbox.managed_agents.settings import Settings
 from sandbox.managed_agents.state import AgentsState
 from sandbox.managed_agents.vaults import Vaults
+from sandbox.managed_agents.webhooks import Sender
 from sandbox.managed_agents.worker import CodeHost
 
 BETA: Final = "managed-agents-2026-04-01"
@@ -66,6 +67,8 @@ def build(world: World, *, settings: Settings | None = None) -> ASGIApp:
         world.register("anthropic", snapshot=state.snapshot, reset=state.reset)
     if hasattr(world, "agents"):
         world.agents = state
+    if isinstance(post := getattr(world, "post", None), Sender):
+        state.webhooks.sender = post
     return Emulator(state)
 
 

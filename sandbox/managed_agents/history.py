@@ -6,6 +6,7 @@ decide what an agent does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +19,30 @@ from sandbox.managed_agents.subscribers import StreamFaults, Subscriber
 class History:
     """Processed events in order, and behind them the queued ones with `processed_at: null`."""
 
-    __slots__ = ("_clock", "_faults", "_ids", "closed", "events", "queue", "session_id", "subscribers")
+    __slots__ = (
+        "_clock",
+        "_faults",
+        "_grew",
+        "_ids",
+        "closed",
+        "events",
+        "queue",
+        "session_id",
+        "subscribers",
+    )
 
-    def __init__(self, session_id: str, *, clock: Clock, ids: Identifiers, faults: StreamFaults) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        clock: Clock,
+        ids: Identifiers,
+        faults: StreamFaults,
+        grew: Callable[[str, dict[str, Any]], None] | None = None,
+    ) -> None:
+        """`grew` is told of every event that is kept."""
         self.session_id = session_id
+        self._grew = grew
         self._clock = clock
         self._ids = ids
         self._faults = faults
@@ -131,6 +152,8 @@ class History:
         event["processed_at"] = stamp(self._clock.now())
         self.events.append(event)
         self.broadcast(event)
+        if self._grew is not None:
+            self._grew(self.session_id, event)
 
 
 def encode(kind: str, event: dict[str, Any]) -> bytes:

@@ -27,6 +27,8 @@ class Settings(BaseModel):
     """`status` still reads `running` for so long after the stream said idle."""
     list_lag: float = Field(default=0.0, ge=0)
     """A new session is absent from `sessions.list` for so long."""
+    webhook_retry: float = Field(default=5.0, ge=0)
+    """A webhook that was not taken is sent again after so long, or up to twice that."""
     echo_queued: bool = False
     """Streams show a sent event at once with `processed_at: null`, and again when it is processed, even
     when the session was idle. While a session runs this happens anyway."""

@@ -19,6 +19,7 @@ from sandbox.managed_agents.session import Session
 from sandbox.managed_agents.settings import Settings
 from sandbox.managed_agents.subscribers import StreamFaults
 from sandbox.managed_agents.turns import Cast, Turn
+from sandbox.managed_agents.webhooks import Webhooks
 from sandbox.managed_agents.worker import CodeHost
 
 QUOTED = 2_000
@@ -57,6 +58,7 @@ class AgentsState:
         self.ids = Identifiers()
         self.faults = StreamFaults()
         self.limits = Limits(settings)
+        self.webhooks = Webhooks(ids=self.ids, clock=self.clock, settings=settings)
         self.agents: dict[str, list[dict[str, Any]]] = {}
         """All versions of each agent, the first one first."""
         self.environments: dict[str, dict[str, Any]] = {}
@@ -75,6 +77,7 @@ class AgentsState:
         """Put a new session on file. Creation times never go back, so the order is theirs."""
         self.sessions[session.id] = session
         self._by_time.append(session)
+        self.webhooks.tell("session.created", session.id)
 
     def remove_session(self, session: Session) -> None:
         """Delete it for good: turn, events, streams, files."""
@@ -94,7 +97,13 @@ class AgentsState:
 
     def history(self, session_id: str) -> History:
         """An empty history for a new session."""
-        return History(session_id, clock=self.clock, ids=self.ids, faults=self.faults)
+        return History(
+            session_id,
+            clock=self.clock,
+            ids=self.ids,
+            faults=self.faults,
+            grew=self.webhooks.session_event,
+        )
 
     def begin(self, session: Session) -> None:
         """Start a turn on what the session has to do."""
@@ -174,6 +183,7 @@ class AgentsState:
             if session.turn is not None:
                 session.turn.cancel()
             session.history.close()
+        self.webhooks.close()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._by_time))

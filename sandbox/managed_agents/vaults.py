@@ -62,6 +62,7 @@ class Vaults:
         }
         self._state.vaults[vault["id"]] = vault
         self._state.credentials[vault["id"]] = {}
+        self._state.webhooks.tell("vault.created", vault["id"])
         return reply(vault)
 
     async def retrieve(self, request: Request) -> Response:
@@ -87,12 +88,14 @@ class Vaults:
         for item in (vault, *self._state.credentials[vault["id"]].values()):
             if item["archived_at"] is None:
                 item["archived_at"] = stamp(self._state.clock.now())
+        self._state.webhooks.tell("vault.archived", vault["id"])
         return reply(vault)
 
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/vaults/{id}."""
         vault = self._vault(request)
         del self._state.vaults[vault["id"]], self._state.credentials[vault["id"]]
+        self._state.webhooks.tell("vault.deleted", vault["id"])
         return reply({"id": vault["id"], "type": "vault_deleted"})
 
     async def create_credential(self, request: Request) -> Response:
@@ -118,6 +121,7 @@ class Vaults:
             **self._stamps(),
         }
         stored[str(credential["id"])] = credential
+        self._tell("created", credential)
         return reply(credential)
 
     async def retrieve_credential(self, request: Request) -> Response:
@@ -151,13 +155,19 @@ class Vaults:
         credential = self._credential(request)
         if credential["archived_at"] is None:
             credential["archived_at"] = stamp(self._state.clock.now())
+            self._tell("archived", credential)
         return reply(credential)
 
     async def delete_credential(self, request: Request) -> Response:
         """DELETE …/credentials/{id}."""
         credential = self._credential(request)
         del self._state.credentials[credential["vault_id"]][credential["id"]]
+        self._tell("deleted", credential)
         return reply({"id": credential["id"], "type": "vault_credential_deleted"})
+
+    def _tell(self, what: str, credential: dict[str, Any]) -> None:
+        name = f"vault_credential.{what}"
+        self._state.webhooks.tell(name, credential["id"], vault_id=credential["vault_id"])
 
     def _vault(self, request: Request) -> dict[str, Any]:
         found = self._state.vaults.get(request.path_params["vault_id"])

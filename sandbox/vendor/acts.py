@@ -206,6 +206,17 @@ class Acts:
             told.insert(0, _slack("app_mention", place, message))
         return Told("slack", told, message.ts)
 
+    # ------------------------------------------------------------------------------------------- Managed Agents
+
+    def anthropic_refresh_failed(self, vault: str, credential: str) -> Told:
+        """The service cannot renew a credential in a vault any more. Ids that it does not know are another program's."""
+        if self._world.agents is None:
+            msg = "the sandbox serves no Managed Agents"
+            raise ValueError(msg)
+        name = "vault_credential.refresh_failed"
+        body = self._world.agents.webhooks.body(name, credential, vault_id=vault)
+        return Told("anthropic", [Webhook({"content-type": "application/json"}, body, name)], credential)
+
 
 def _sentry(resource: str, action: str, data: dict[str, Any]) -> Webhook:
     body = {

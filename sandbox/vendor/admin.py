@@ -30,6 +30,7 @@ class NewHook(BaseModel):
     """On this machine: the sandbox sends nowhere else."""
     secret: str = Field(min_length=1)
     drop: float = Field(default=0.0, ge=0, le=1)
+    double: float = Field(default=0.0, ge=0, le=1)
     place: str | None = None
     seed: int | None = None
 
@@ -64,7 +65,9 @@ def _hooks(world: World) -> Any:
     async def endpoint(request: Request) -> Response:
         try:
             form = NewHook.model_validate_json(await request.body())
-            hook = world.post.add_hook(form.service, form.url, form.secret, drop=form.drop, place=form.place)
+            hook = world.post.add_hook(
+                form.service, form.url, form.secret, drop=form.drop, double=form.double, place=form.place
+            )
         except ValidationError as error:
             problems = [
                 f"{item['loc']}: {item['msg']}"

@@ -6,6 +6,7 @@ run can be repeated. Must not know what a webhook means.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ class Hook:
     secret: str = field(repr=False)
     drop: float = 0.0
     """Which part of the deliveries gets lost, 0 to 1. Redeliveries do not."""
+    double: float = 0.0
+    """Which part of those that arrived is sent once more."""
     place: str | None = None
     """GitHub: `owner/repo` that the hook belongs to; None: the App's own."""
 
@@ -61,6 +64,8 @@ class Attempt:
     status: int
     redelivery: bool
     webhook: Webhook
+    lost: bool = False
+    """On purpose."""
 
     @property
     def went_through(self) -> bool:
@@ -112,13 +117,20 @@ class Post:
         self._chance.seed(number)
 
     def add_hook(
-        self, service: str, url: str, secret: str, *, drop: float = 0.0, place: str | None = None
+        self,
+        service: str,
+        url: str,
+        secret: str,
+        *,
+        drop: float = 0.0,
+        double: float = 0.0,
+        place: str | None = None,
     ) -> Hook:
         """Subscribe an address to everything of a service."""
         if service not in SIGNERS:
             msg = f"no service {service!r} sends webhooks; known are {', '.join(SIGNERS)}"
             raise ValueError(msg)
-        hook = Hook(next(self._hook_ids), service, url, secret, drop=drop, place=place)
+        hook = Hook(next(self._hook_ids), service, url, secret, drop=drop, double=double, place=place)
         self.hooks[hook.id] = hook
         return hook
 
@@ -128,18 +140,38 @@ class Post:
         for hook in list(self.hooks.values()):
             if hook.service == service and hook.place in {None, place}:
                 lost = self._chance.random() < hook.drop
-                made.append(await self._attempt(hook, webhook, str(uuid.uuid4()), lost=lost, again=False))
+                attempt = await self._attempt(hook, webhook, str(uuid.uuid4()), lost=lost, again=False)
+                made.append(attempt)
+                if hook.double and attempt.went_through and self._chance.random() < hook.double:
+                    await self.send_again(attempt)
         return made
 
-    async def send_again(self, attempt: Attempt) -> None:
+    def wants(self, service: str) -> bool:
+        """Whether anybody subscribed to a service."""
+        return any(hook.service == service for hook in self.hooks.values())
+
+    async def send_json(self, service: str, event: str, body: bytes, *, tries: int, pause: float) -> None:
+        """Deliver as a vendor does that tries again, `pause` seconds after an attempt that was not taken; `tries` in all.
+
+        What gets lost on purpose is lost for good.
+        """
+        webhook = Webhook({"content-type": "application/json"}, body, event)
+        open_ = [one for one in await self.send(service, webhook) if not one.went_through and not one.lost]
+        for _ in range(tries - 1):
+            if not open_:
+                return
+            await asyncio.sleep(pause)
+            open_ = [one for one in open_ if not (await self.send_again(one)).went_through]
+
+    async def send_again(self, attempt: Attempt) -> Attempt:
         """Deliver once more, with the same GUID."""
         hook = self.hooks[attempt.hook]
-        await self._attempt(hook, attempt.webhook, attempt.guid, lost=False, again=True)
+        return await self._attempt(hook, attempt.webhook, attempt.guid, lost=False, again=True)
 
     async def _attempt(self, hook: Hook, webhook: Webhook, guid: str, *, lost: bool, again: bool) -> Attempt:
         at = now()
         status = UNREACHED if lost else await _deliver(hook, webhook, guid)
-        attempt = Attempt(next(self._ids), guid, hook.id, at, status, again, webhook)
+        attempt = Attempt(next(self._ids), guid, hook.id, at, status, again, webhook, lost=lost)
         self.attempts.append(attempt)
         return attempt
 

@@ -7,26 +7,30 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import httpx
 import pytest
 import yaml
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from connectors.registry import connector
 from hub.configuration import load_configuration
 from hub.hub import Hub, running_hub
+from hub.parts import Makers
 from hub.settings import Settings
 from runner.client import make_client
+from runner.timing import Timing
+from runner.upkeep import LIMIT
 from sandbox.server import Sandbox, serve
 from sandbox.vendor.acts import Acts
 from sandbox.vendor.admin import tell
 from storage.credential_tables import CredentialFailure
 from storage.rows import table
-from storage.tables import RunRow, VerdictRow
+from storage.tables import RateUse, RunRow, VerdictRow
 
 pytestmark = pytest.mark.timeout(120)
 T = TypeVar("T")
@@ -84,6 +88,12 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with placed(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def placed(tmp_path: Path, *, timing: Timing | None = None) -> AsyncIterator[Place]:
     async with serve(pace=0.0) as sandbox:
         path = tmp_path / "triggerhub.yaml"
         path.write_text(
@@ -124,7 +134,10 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
             }
         )
         environment = {"SECRET": SECRET, "TOKEN": "a-token", "KEY": KEY}
-        async with running_hub(settings, load_configuration(path), port=0, environment=environment) as hub:
+        makers = Makers(timing=timing or Timing())
+        async with running_hub(
+            settings, load_configuration(path), port=0, environment=environment, makers=makers
+        ) as hub:
             sandbox.world.post.add_hook(
                 "github", f"{hub.url}/hooks/acme-github", SECRET, place="acme/checkout"
             )
@@ -139,13 +152,24 @@ async def begin(place: Place) -> dict[str, Any]:
     return await place.run("waiting")
 
 
+async def raise_in_the_console(place: Place, session_id: str) -> None:
+    """Somebody lets the session spend more, and does not tell the hub."""
+    client = make_client(api_key="test-key", base_url=place.sandbox.anthropic_url, max_connections=2)
+    cap: Any = {"type": "limit", "max_list_cost": {"amount": "900", "currency": "USD"}}
+    await client.beta.sessions.update(session_id, budget=cap)
+    await client.close()
+
+
+def subscribe(place: Place, *, drop: float = 0.0, double: float = 0.0) -> None:
+    """The service tells the hub of everything, by itself."""
+    url = f"{place.hub.url}/hooks/acme-anthropic"
+    place.sandbox.world.post.add_hook("anthropic", url, KEY, drop=drop, double=double)
+
+
 async def test_a_webhook_of_the_service_wakes_the_run_that_waits(place: Place) -> None:
     """Sooner than anybody would have looked: upkeep comes by once a minute."""
     waiting = await begin(place)
-    client = make_client(api_key="test-key", base_url=place.sandbox.anthropic_url, max_connections=2)
-    cap: Any = {"type": "limit", "max_list_cost": {"amount": "900", "currency": "USD"}}
-    await client.beta.sessions.update(waiting["session_id"], budget=cap)
-    await client.close()
+    await raise_in_the_console(place, waiting["session_id"])
     began = time.monotonic()
     answer = await place.ring("session.updated", waiting["session_id"])
     assert answer.status_code == 202
@@ -190,3 +214,39 @@ async def test_a_credential_that_cannot_be_renewed_is_written_down(place: Place)
     assert found == ["vcrd_1"]
     await place.ring("vault_credential.archived", "vcrd_1", id_="whe_2", vault_id="vlt_1")
     await place.comes(lambda c: not c.execute(select(rows.c.credential_id)).scalars().all())
+
+
+async def test_what_the_service_tells_by_itself_twice_wakes_the_run_once(place: Place) -> None:
+    subscribe(place, double=1.0)
+    waiting = await begin(place)
+    began = time.monotonic()
+    await raise_in_the_console(place, waiting["session_id"])
+    ended = await place.run("succeeded")
+    assert time.monotonic() - began < Timing().upkeep / 2, "nobody waited for the upkeep"
+    assert ended["session_id"] == waiting["session_id"]
+    agents = place.sandbox.world.agents
+    assert agents is not None
+    assert [work.session_id for work in agents.work] == [waiting["session_id"]], "the work was told once"
+    sent = [one for one in place.sandbox.world.post.attempts if one.webhook.event.startswith("session.")]
+    assert {one.status for one in sent} <= {200, 202}, "a double is taken as well"
+    assert sum(one.redelivery for one in sent) > 0
+
+
+def another_minute(connection: Connection) -> None:
+    """The upkeep may come by again: it does once in a minute, in whichever process."""
+    rows = table(RateUse)
+    connection.execute(delete(rows).where(rows.c.name == LIMIT))
+
+
+async def test_without_any_webhook_the_upkeep_wakes_the_run(tmp_path: Path) -> None:
+    """All of them are lost, and the service does not send what it gave up again."""
+    async with placed(tmp_path, timing=replace(Timing(), upkeep=0.3)) as place:
+        subscribe(place, drop=1.0)
+        waiting = await begin(place)
+        await raise_in_the_console(place, waiting["session_id"])
+        await place.hub.database.write(another_minute)
+        ended = await place.run("succeeded")
+        assert ended["session_id"] == waiting["session_id"]
+        told = [one for one in place.sandbox.world.post.attempts if one.webhook.event.startswith("session.")]
+        assert told
+        assert all(one.lost for one in told)
