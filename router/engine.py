@@ -13,11 +13,14 @@ from router.index import RuleIndex
 from router.problems import Problem
 from router.rules import CompiledRule
 from router.verdicts import Verdict, VerdictOutcome
+from schemas.config import SELF
 from schemas.event import Actor, Event
 from schemas.schedule import scheduled_rule
 
 MATCHED_REASON = "every clause holds"
 FIRED_REASON = "the time of its schedule has come"
+OPENED = frozenset({"issue.opened", "pr.opened"})
+"""What of our own a rule may let in. Words of ours never start anything."""
 
 
 class RuleSet:
@@ -115,9 +118,13 @@ def _stopped(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdi
         return _suppressed(rule, "enabled", "the rule is switched off in the configuration (enabled: false)")
     if rule.name in paused:
         return _suppressed(rule, "paused", "the rule is paused by an operator")
-    if event.data.actor.is_self:
+    if event.data.actor.is_self and not _lets_own_in(rule, event):
         return _suppressed(rule, "loop", "triggerhub itself caused this event")
     return None
+
+
+def _lets_own_in(rule: CompiledRule, event: Event) -> bool:
+    return SELF in rule.who and event.data.kind in OPENED
 
 
 def _before_condition(rule: CompiledRule, event: Event, paused: Collection[str]) -> Verdict | None:
@@ -149,6 +156,8 @@ def _after_condition(rule: CompiledRule, event: Event, failure: Failure | None) 
             seen=failure.seen,
             reason=failure.reason,
         )
+    if event.data.actor.is_self:  # it came so far because the rule lets it in
+        return Verdict(rule=rule.name, outcome=VerdictOutcome.MATCHED, reason=MATCHED_REASON)
     trust = trust_of(event.data.actor)
     if trust not in rule.who:
         return _not_matched(rule, "who", list(rule.rule.who), trust)

@@ -74,22 +74,23 @@ def stop_loops(
         silent = verdict.dispatch.report == "none" or verdict.dispatch.staged
         if not posts and not silent:
             # In a slot of the turn with which the talk began, so that it is said once however long the other goes on.
-            note = _note(turns[-1], event)
+            note = note_for(turns[-1], event, slot=CLAUSE, text=_NOTE)
             posts += [note] if want_result(connection, note, tool_use_id=None) else []
     return kept, posts
 
 
-def _note(first: Dispatch, event: Event) -> Result:
+def note_for(first: Dispatch, event: Event, *, slot: str, text: str) -> Result:
+    """What the thread of `event` is told, once in this slot of the run of `first`."""
     run_id, data = run_id_of(first.id), event.data
     return Result(
-        id=f"{run_id}:{CLAUSE}",
+        id=f"{run_id}:{slot}",
         run=run_id,
-        slot=CLAUSE,
+        slot=slot,
         conversation=first.conversation,
         output="comment",
         connection=event.connection,
         target={"to": "origin"},
-        arguments={"text": _NOTE},
+        arguments={"text": text},
         origin=Origin(
             connection=event.connection,
             event_id=event.id,

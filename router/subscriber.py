@@ -6,7 +6,6 @@ a session own the subject) and writes everything down in one transaction per bat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -16,7 +15,7 @@ from sqlalchemy import Connection
 
 from router import learning
 from router.commands import Command, command_of
-from router.engine import RuleSet
+from router.engine import OPENED, RuleSet
 from router.follow_ups import (
     BUILD,
     MAX_BUILD_ROUNDS,
@@ -29,6 +28,7 @@ from router.follow_ups import (
 )
 from router.hearing import hear
 from router.loops import SPOKEN, stop_loops
+from router.own_things import Maker, judge_own, maker_of, with_depth
 from router.pausing import paused_rules, paused_verdict
 from router.prompts import conversation_key, dispatch_id, make_dispatch, new_conversation_key
 from router.rules import CompiledRule
@@ -53,9 +53,7 @@ from storage.routing import (
     RecordedVerdict,
     fold_into,
     is_routed,
-    made_by_us,
     record_routing,
-    run_exists,
 )
 
 log = structlog.get_logger(__name__)
@@ -64,7 +62,6 @@ MAX_DISPATCH_BYTES: Final = MAX_MESSAGE_BYTES // 2
 CANARY_REASON: Final = "a canary: it shows that events come through, and starts nothing"
 MAX_PLACES: Final = 20_000
 """Places whose visibility is remembered, so that it is not written with every event."""
-_OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
 
 
 class TakenEvent(Protocol):
@@ -211,25 +208,9 @@ class Router:
         if heard is not None:
             return Judgement([heard])
         rules = self._rules.current
-        own = self._own_post(connection, event)
-        if own is not None:
-            return Judgement(
-                [
-                    RecordedVerdict(
-                        rule=verdict.rule,
-                        outcome=VerdictOutcome.SUPPRESSED,
-                        clause="loop",
-                        seen=own,
-                        reason="triggerhub posted this itself",
-                    )
-                    for verdict in rules.match(event, paused=paused)
-                ]
-                or [
-                    RecordedVerdict(
-                        rule="*", outcome="suppressed", clause="loop", seen=own, reason="our own post"
-                    )
-                ]
-            )
+        maker = maker_of(connection, event)
+        if maker is not None or (event.data.actor.is_self and event.data.kind in OPENED):
+            return self._own(connection, event, maker, paused)
         command = command_of(event)
         if command is not None:
             return self._obeyed(connection, event, command, is_replay=is_replay)
@@ -257,8 +238,26 @@ class Router:
             else:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
+        recorded = {name: with_depth(connection, one) for name, one in recorded.items()}
         recorded, notes = (recorded, []) if is_replay else stop_loops(connection, event, recorded)
         return Judgement(list(recorded.values()), self._learnt(event, owners, recorded), notes)
+
+    def _own(
+        self, connection: Connection, event: Event, maker: Maker | None, paused: Collection[str]
+    ) -> Judgement:
+        """What becomes of what we posted or opened ourselves."""
+        owners = self._owners(connection, event)
+
+        def compose(verdict: Verdict, about: Event) -> Dispatch | None:
+            return self._dispatch(verdict, about, owners.get(verdict.rule))
+
+        verdicts, notes = judge_own(
+            connection, event, maker, rules=self._rules.current, paused=paused, compose=compose
+        )
+        learning_from = owners if maker is None else {}
+        return Judgement(
+            verdicts, self._learnt(event, learning_from, {one.rule: one for one in verdicts}), notes
+        )
 
     def _obeyed(
         self, connection: Connection, event: Event, command: Command, *, is_replay: bool
@@ -370,18 +369,6 @@ class Router:
             if begun and rule is not None and verdict.dispatch is not None:
                 learnt.append(Learnt(verdict.dispatch.conversation, learning.links(event, rule)))
         return [one for one in learnt if one.links or one.recognised]
-
-    @staticmethod
-    def _own_post(connection: Connection, event: Event) -> str | None:
-        """The result or run that made what this event tells of, if it is our own post come back."""
-        artefact = event.data.artefact
-        if artefact:
-            made = made_by_us(connection, connection_name=event.connection, artefact=artefact)
-            if made is not None:
-                return made
-        found = _OWN_MARKER.search(event.data.text)
-        marked = event.data.marked or (found[1] if found else None)
-        return marked if marked and run_exists(connection, marked) else None
 
 
 def _message(one: Dispatch | Result) -> Message:

@@ -43,11 +43,15 @@ first, open another session, or nothing."""
 PublishTo = Literal["public", "private"]
 """The widest readers that a rule lets content of narrower places reach."""
 
-DEFAULT_WHO: Final[tuple[Trust, ...]] = ("owner", "member", "collaborator", "system")
+SELF: Final = "self"
+Who = Trust | Literal["self"]
+"""`self` is no trust that an event can carry: an identifier or a receipt must prove that triggerhub opened the thing."""
+
+DEFAULT_WHO: Final[tuple[Who, ...]] = ("owner", "member", "collaborator", "system")
 """Bots and outsiders start an agent only where a rule names them."""
 
 
-_WHO: Final = {"enum": [trust for trust in TRUSTS if trust != "unknown"]}
+_WHO: Final = {"enum": [*(trust for trust in TRUSTS if trust != "unknown"), SELF]}
 
 
 class RuleMemoryStore(Strict):
@@ -246,12 +250,12 @@ class Rule(Strict):
     schedule: Schedule | None = None
     """Instead of `match`, or beside it."""
     who: Annotated[
-        tuple[Trust, ...],
+        tuple[Who, ...],
         BeforeValidator(one_or_many),
         Field(min_length=1),
         WithJsonSchema({"anyOf": [_WHO, {"type": "array", "items": _WHO, "minItems": 1}]}),
     ] = DEFAULT_WHO
-    """Trusts that may start the agent."""
+    """Trusts that may start the agent; `self`: pull requests and issues that triggerhub's own runs opened."""
     agent: Text
     environment: Text | None = None
     """Replaces the agent's own environment."""
@@ -311,7 +315,7 @@ class Rule(Strict):
 
     @field_validator("who")
     @classmethod
-    def _known(cls, value: tuple[Trust, ...]) -> tuple[Trust, ...]:
+    def _known(cls, value: tuple[Who, ...]) -> tuple[Who, ...]:
         if "unknown" in value:
             msg = "an unknown actor never starts an agent: remove 'unknown'"
             raise ValueError(msg)

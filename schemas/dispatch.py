@@ -155,6 +155,8 @@ class Dispatch(BaseModel):
     """Further ones."""
     limits: Limits = Field(default_factory=Limits)
     event: Event
+    depth: int = 0
+    """How many runs lie between what a person or a system caused and this one, each started by what the last opened."""
     traceparent: str | None = None
 
     @property

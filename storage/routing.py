@@ -96,6 +96,16 @@ _WAITS: Final = Fixed(
     )
 )
 _FOLD: Final = Fixed(lambda: text("UPDATE dispatch SET folded = folded + 1 WHERE id = :id"))
+_OF_RUN: Final = Fixed(
+    lambda: text(
+        "SELECT dispatch.body FROM run JOIN dispatch ON dispatch.id = run.dispatch_id WHERE run.id = :run"
+    )
+)
+_LAST: Final = Fixed(
+    lambda: text(
+        "SELECT body FROM dispatch WHERE conversation = :conversation ORDER BY created_at DESC, id DESC LIMIT 1"
+    )
+)
 _TURNS: Final = Fixed(
     lambda: text(
         "SELECT dispatch.body FROM event "
@@ -205,6 +215,18 @@ def made_by_us(connection: Connection, *, connection_name: str, artefact: str) -
     """The result, or the run whose sign of presence, made this artefact, if one of our posts did."""
     found = _MADE.run(connection, named=connection_name, artefact=artefact).first()
     return None if found is None else str(found[0])
+
+
+def dispatch_of_run(connection: Connection, run_id: str) -> Dispatch | None:
+    """What the run was started for; None where the run is not of this hub, or was forgotten."""
+    found = _OF_RUN.run(connection, run=run_id).first()
+    return None if found is None else Dispatch.model_validate_json(found[0])
+
+
+def last_dispatch(connection: Connection, conversation: str) -> Dispatch | None:
+    """The newest dispatch of the conversation."""
+    found = _LAST.run(connection, conversation=conversation).first()
+    return None if found is None else Dispatch.model_validate_json(found[0])
 
 
 def last_turns(

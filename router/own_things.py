@@ -1,0 +1,147 @@
+"""What we posted or opened ourselves and hear of again: it starts nothing, unless a rule lets it in (`who: [self]`), and
+then only so deep.
+
+A marker in a text shows where the text comes from, not who sent it: it stops, and opens no door.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import Connection
+
+from router.engine import OPENED, RuleSet
+from router.loops import MAX_TURNS, note_for
+from router.verdicts import Verdict, VerdictOutcome
+from schemas.dispatch import Dispatch
+from schemas.event import Event
+from schemas.result import Result
+from storage.results import want_result
+from storage.routing import RecordedVerdict, dispatch_of_run, last_dispatch, made_by_us, run_exists
+
+DEPTH: Final = "depth"
+LOOP: Final = "loop"
+MAX_DEPTH: Final = MAX_TURNS
+"""What a person or a system caused has depth 0. A dispatch of this depth is not made."""
+_OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
+_NOTE: Final = (
+    f"This was opened by an agent that was started by what an agent opened, {MAX_DEPTH} times in a row, so it starts "
+    "no further one. As soon as a person says something to an agent, it goes on."
+)
+
+Compose = Callable[[Verdict, Event], Dispatch | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """What of ours made the thing that an event tells of."""
+
+    seen: str
+    """The result or run, for people."""
+    run: str
+    proven: bool
+    """By an identifier of the vendor, not by what stands in the text alone."""
+
+
+def maker_of(connection: Connection, event: Event) -> Maker | None:
+    """The maker, if the event tells of our own post come back."""
+    artefact = event.data.artefact
+    if artefact:
+        made = made_by_us(connection, connection_name=event.connection, artefact=artefact)
+        if made is not None:
+            return Maker(made, made.partition(":")[0], proven=True)
+    found = _OWN_MARKER.search(event.data.text)
+    marked = event.data.marked or (found[1] if found else None)
+    if marked is None or not run_exists(connection, marked):
+        return None
+    return Maker(marked, marked, proven=event.data.actor.is_self)
+
+
+def judge_own(
+    connection: Connection,
+    event: Event,
+    maker: Maker | None,
+    *,
+    rules: RuleSet,
+    paused: Collection[str],
+    compose: Compose,
+) -> tuple[list[RecordedVerdict], list[Result]]:
+    """All verdicts on what we made, and one note where it is too deep.
+
+    `maker` is None where an identifier says that it was us, and nothing says which run: then its depth is unknown, and
+    nothing starts.
+    """
+    actor = event.data.actor.model_copy(update={"is_self": True})
+    ours = event.model_copy(update={"data": event.data.model_copy(update={"actor": actor})})
+    may_start = maker is not None and maker.proven and event.data.kind in OPENED
+    made_in = dispatch_of_run(connection, maker.run) if maker is not None and may_start else None
+    recorded, posts = list[RecordedVerdict](), list[Result]()
+    for verdict in rules.match(ours, paused=paused):
+        if not verdict.matched:
+            recorded.append(_kept(verdict, maker))
+            continue
+        dispatch = compose(verdict, event) if made_in is not None else None
+        if made_in is None or dispatch is None:
+            reason = (
+                "triggerhub made this itself, and nothing proves in which run: how deep it is, is not known"
+            )
+            recorded.append(_suppressed(verdict, maker, LOOP, reason))
+        elif made_in.depth + 1 >= MAX_DEPTH:
+            reason = f"agents started by what agents opened are {MAX_DEPTH} deep: a person must say something first"
+            stopped = _suppressed(verdict, maker, DEPTH, reason)
+            recorded.append(replace(stopped, expected=f"less than {MAX_DEPTH}", seen=str(made_in.depth + 1)))
+            if not posts and dispatch.report != "none" and not dispatch.staged:
+                note = note_for(made_in, event, slot=DEPTH, text=_NOTE)
+                posts += [note] if want_result(connection, note, tool_use_id=None) else []
+        else:
+            dispatch = dispatch.model_copy(update={"depth": made_in.depth + 1})
+            reason = f"{verdict.reason}; opened by {made_in.rule}, and the rule lets in what agents open"
+            kept = _kept(verdict, maker)
+            recorded.append(replace(kept, reason=reason, dispatch=dispatch))
+    if not recorded:
+        nothing = Verdict(rule="*", outcome=VerdictOutcome.SUPPRESSED, reason="our own post")
+        recorded.append(_suppressed(nothing, maker, LOOP, nothing.reason))
+    return recorded, posts
+
+
+def with_depth(connection: Connection, verdict: RecordedVerdict) -> RecordedVerdict:
+    """A follow-up that no person caused is as deep as what the conversation was told before it.
+
+    Otherwise a failed build of what an agent opened would begin to count anew.
+    """
+    dispatch = verdict.dispatch
+    if dispatch is None or not dispatch.follow_up:
+        return verdict
+    actor = dispatch.event.data.actor
+    if not actor.is_bot and actor.trust != "system":
+        return verdict
+    before = last_dispatch(connection, dispatch.conversation)
+    if before is None or not before.depth:
+        return verdict
+    return replace(verdict, dispatch=dispatch.model_copy(update={"depth": before.depth}))
+
+
+def _kept(verdict: Verdict, maker: Maker | None) -> RecordedVerdict:
+    if verdict.clause == LOOP:
+        return _suppressed(verdict, maker, LOOP, "triggerhub posted this itself")
+    return RecordedVerdict(
+        rule=verdict.rule,
+        outcome=verdict.outcome.value,
+        clause=verdict.clause,
+        expected=verdict.expected,
+        seen=verdict.seen,
+        reason=verdict.reason,
+    )
+
+
+def _suppressed(verdict: Verdict, maker: Maker | None, clause: str, reason: str) -> RecordedVerdict:
+    return RecordedVerdict(
+        rule=verdict.rule,
+        outcome=VerdictOutcome.SUPPRESSED.value,
+        clause=clause,
+        seen=None if maker is None else maker.seen,
+        reason=reason,
+    )
