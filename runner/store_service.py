@@ -66,6 +66,14 @@ class StoreService:
             "read a credential", lambda: calls.retrieve(credential_id, vault_id=vault_id)
         )
 
+    async def validate_credential(self, vault_id: str, credential_id: str) -> Any:
+        """Have the service try an OAuth credential at its MCP server, renewing it where that is needed."""
+        await self._service.allow("reads")
+        calls = self._service.beta.vaults.credentials
+        return await self._service.call(
+            "validate a credential", lambda: calls.mcp_oauth_validate(credential_id, vault_id=vault_id)
+        )
+
     async def create_credential(
         self, vault_id: str, auth: Mapping[str, Any], metadata: dict[str, str]
     ) -> Any:

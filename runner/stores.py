@@ -147,6 +147,24 @@ class Stores:
         over = getattr(found, "archived_at", None) is not None
         return None if over else float(found.updated_at.timestamp())
 
+    async def renewable(self, vault_id: str) -> list[str]:
+        """Ids of a vault's credentials that expire and are renewed by the service. Empty where it is gone."""
+        try:
+            found = await self._service.credentials(vault_id)
+        except RefusedError as error:
+            if not error.gone:
+                raise
+            return []
+        return [one.id for one in found if getattr(one.auth, "type", None) == "mcp_oauth"]
+
+    async def still_works(self, vault_id: str, credential_id: str) -> bool | None:
+        """Whether the service can use and renew an OAuth credential. None: it cannot tell. Raises ServiceError."""
+        try:
+            found = await self._service.validate_credential(vault_id, credential_id)
+        except RefusedError:
+            return None
+        return {"valid": True, "invalid": False}.get(found.status)
+
     async def memory_store(self, name: str) -> str:
         """Id of a memory store. What is in it is the agents' own and is never touched."""
         written = _find("memory store", name, self.stored.memory_stores)

@@ -80,3 +80,5 @@ class Timing:
     look_longest: float = 3600.0
     credential_check: float = 600.0
     """Between two looks at a credential that could not be renewed."""
+    credential_probe: float = 3600.0
+    """Between two trials of each OAuth credential in our vaults: it may have failed, and no webhook told it."""

@@ -98,6 +98,7 @@ class Upkeep:
                     )
         await self._waiting.look(listed)
         await self._waiting.check_credentials()
+        await self._waiting.try_credentials()
         return dealt_with
 
     async def _settle(self, sessions: Sequence[BetaManagedAgentsSession]) -> None:

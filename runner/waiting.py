@@ -6,6 +6,7 @@ read anyway serve for most sessions; the others are read one by one, at growing 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ MOST: Final = 5_000
 """Waiting runs that are looked after in one sweep."""
 READS_SHARE: Final = 10
 """At most one in so many of the reads per minute goes into looks at single sessions and credentials."""
+NEVER: Final = float("-inf")
 GONE: Final = "gone"
 """How a session looks that the service does not know any more."""
 MARGIN_SECONDS: Final = 60.0
@@ -37,6 +39,8 @@ class WaitingRuns:
         self._world = world
         self._timing = world.timing
         self._share = share
+        self._tried: dict[str, float] = {}
+        """When each OAuth credential of ours was tried last, by the loop's clock; of each vault, when it was listed."""
 
     async def look(self, sessions: Mapping[str, Any]) -> int:
         """Look at the sessions of all runs that wait; `sessions` were just listed. Return how many runs were woken.
@@ -81,6 +85,36 @@ class WaitingRuns:
                 )
             else:
                 await self._world.database.write(credentials.checked, one.credential_id)
+
+    async def try_credentials(self) -> None:
+        """Have the service try OAuth credentials in our vaults that nobody tried for a while. Raises ServiceError.
+
+        Its webhook about one that cannot be renewed may be lost, or not be set up.
+        """
+        now, left = asyncio.get_running_loop().time(), self._most
+        old = now - self._timing.credential_probe
+        for vault_id in await self._world.database.read(credentials.our_vaults):
+            if left <= 0 or self._tried.get(vault_id, NEVER) > old:
+                continue
+            left -= 1
+            for credential_id in await self._world.stores.renewable(vault_id):
+                if self._tried.get(credential_id, NEVER) > old:
+                    continue
+                if left <= 0:
+                    return  # the vault is taken up again by the next round
+                left -= 1
+                await self._try(vault_id, credential_id)
+                self._tried[credential_id] = now
+            self._tried[vault_id] = now
+
+    async def _try(self, vault_id: str, credential_id: str) -> None:
+        works = await self._world.stores.still_works(vault_id, credential_id)
+        if works:
+            await self._world.database.write(credentials.mended, credential_id)
+        elif works is False and await self._world.database.write(
+            credentials.found_broken, credential_id=credential_id, vault_id=vault_id
+        ):
+            log.warning("a credential can no longer be renewed", credential=credential_id, vault=vault_id)
 
     @property
     def _most(self) -> int:

@@ -14,7 +14,7 @@ class CredentialFailure(SQLModel, table=True):
     credential_id: str = Field(primary_key=True)
     vault_id: str = Field(index=True)
     event_id: str
-    """The webhook that told it."""
+    """The webhook that told it; empty where the service said so when it was asked."""
     failed_at: float = Field(sa_column=Column(Double, nullable=False))
     """When it failed, by the service."""
     checked_at: float = Field(sa_column=Column(Double, nullable=False))

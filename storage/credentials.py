@@ -52,6 +52,26 @@ def failed(
     return False
 
 
+def found_broken(connection: Connection, *, credential_id: str, vault_id: str) -> bool:
+    """Note, as of now, what nobody told: the service itself says so when it is asked. False where that was known."""
+    now = read_clock(connection)
+    row = {
+        "credential_id": credential_id,
+        "vault_id": vault_id,
+        "event_id": "",
+        "failed_at": now,
+        "checked_at": now,
+    }
+    return bool(insert_new(connection, CredentialFailure, [row]))
+
+
+def our_vaults(connection: Connection) -> list[str]:
+    """Ids of the vaults that the configuration knows, as far as a run needed them."""
+    objects = table(RemoteObject)
+    query = select(objects.c.remote_id).where(objects.c.kind.in_(KINDS)).distinct()
+    return list(connection.execute(query.order_by(objects.c.remote_id)).scalars())
+
+
 def mended(connection: Connection, credential_id: str) -> bool:
     """The credential was renewed, replaced or given up. False where nothing was wrong with it."""
     rows = table(CredentialFailure)

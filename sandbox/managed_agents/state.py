@@ -65,6 +65,8 @@ class AgentsState:
         self.vaults: dict[str, dict[str, Any]] = {}
         self.credentials: dict[str, dict[str, dict[str, Any]]] = {}
         """By vault. Secrets are not kept."""
+        self.broken_credentials: set[str] = set()
+        """Those that can no longer be renewed."""
         self.memory_stores: dict[str, dict[str, Any]] = {}
         self.memories: dict[str, dict[str, dict[str, Any]]] = {}
         """By store."""
@@ -173,6 +175,7 @@ class AgentsState:
         ):
             store.clear()
         self._by_time.clear()
+        self.broken_credentials.clear()
         self.work.clear()
         self.faults.clear()
         self.limits.clear()

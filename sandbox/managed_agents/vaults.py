@@ -44,6 +44,7 @@ class Vaults:
             Route(credential, self.update_credential, methods=["POST"]),
             Route(credential, self.delete_credential, methods=["DELETE"]),
             Route(f"{credential}/archive", self.archive_credential, methods=["POST"]),
+            Route(f"{credential}/mcp_oauth_validate", self.validate_credential, methods=["POST"]),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -140,6 +141,7 @@ class Vaults:
                 )
             shown = {name: value for name, value in _without_secrets(auth).items() if value is not None}
             credential["auth"] = _merged(credential["auth"], shown)
+            self._state.broken_credentials.discard(credential["id"])
         if "display_name" in body:
             credential["display_name"] = body["display_name"]
         credential["metadata"] = patched(credential["metadata"], body.get("metadata"))
@@ -157,6 +159,25 @@ class Vaults:
             credential["archived_at"] = stamp(self._state.clock.now())
             self._tell("archived", credential)
         return reply(credential)
+
+    async def validate_credential(self, request: Request) -> Response:
+        """POST …/credentials/{id}/mcp_oauth_validate: whether it works, of OAuth credentials alone."""
+        credential = self._open(self._credential(request))
+        if credential["auth"]["type"] != "mcp_oauth":
+            raise invalid(f"`{credential['id']}` is no mcp_oauth credential")
+        is_broken = credential["id"] in self._state.broken_credentials
+        return reply(
+            {
+                "type": "vault_credential_validation",
+                "credential_id": credential["id"],
+                "vault_id": credential["vault_id"],
+                "has_refresh_token": credential["auth"]["refresh"] is not None,
+                "mcp_probe": None,
+                "refresh": None,
+                "status": "invalid" if is_broken else "valid",
+                "validated_at": stamp(self._state.clock.now()),
+            }
+        )
 
     async def delete_credential(self, request: Request) -> Response:
         """DELETE …/credentials/{id}."""

@@ -213,6 +213,7 @@ class Acts:
         if self._world.agents is None:
             msg = "the sandbox serves no Managed Agents"
             raise ValueError(msg)
+        self._world.agents.broken_credentials.add(credential)
         name = "vault_credential.refresh_failed"
         body = self._world.agents.webhooks.body(name, credential, vault_id=vault)
         return Told("anthropic", [Webhook({"content-type": "application/json"}, body, name)], credential)

@@ -18,7 +18,7 @@ from anthropic.types.beta import (
     BetaManagedAgentsVault,
 )
 from anthropic.types.beta.sessions import BetaManagedAgentsSessionEvent, BetaManagedAgentsSessionThread
-from anthropic.types.beta.vaults import BetaManagedAgentsCredential
+from anthropic.types.beta.vaults import BetaManagedAgentsCredential, BetaManagedAgentsCredentialValidation
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from sandbox.managed_agents.scenarios import SCENARIOS
@@ -90,6 +90,14 @@ async def test_every_object_is_the_sdks_own_shape(service: Service) -> None:
         BetaManagedAgentsSessionThread, await raw(service, f"/v1/sessions/{session.id}/threads/{thread.id}")
     )
     exact(BetaManagedAgentsVault, await raw(service, f"/v1/vaults/{vault.id}"))
+    renewable: Any = {
+        "type": "mcp_oauth",
+        "access_token": "s3cret",
+        "mcp_server_url": "https://mcp2.example.com",
+    }
+    oauth = await service.client.beta.vaults.credentials.create(vault.id, auth=renewable)
+    tried = await service.client.beta.vaults.credentials.mcp_oauth_validate(oauth.id, vault_id=vault.id)
+    exact(BetaManagedAgentsCredentialValidation, tried.model_dump(mode="json"))
     shown = await raw(service, f"/v1/vaults/{vault.id}/credentials/{credential.id}")
     exact(BetaManagedAgentsCredential, shown)
     assert "s3cret" not in json.dumps(shown)

@@ -250,3 +250,35 @@ async def test_a_broken_credential_is_named_in_the_run_it_hurts_until_it_is_mend
     await runner.world.service.beta.vaults.credentials.archive(credential_id, vault_id=vault_id)
     await upkeep.sweep()
     assert await runner.database.read(credentials.failures) == []
+
+
+async def test_without_webhooks_oauth_credentials_are_tried_within_the_share_of_the_budget(
+    runner: Bench,
+) -> None:
+    calls = runner.world.service.beta.vaults
+    vault = await calls.create(display_name="tools")
+    oauth: list[str] = []
+    for n in range(3):
+        made = await calls.credentials.create(
+            vault.id,
+            auth={"type": "mcp_oauth", "mcp_server_url": f"https://mcp{n}.example.com", "access_token": "x"},
+        )
+        oauth.append(made.id)
+    fixed = "https://mcp.example.com"
+    await calls.credentials.create(
+        vault.id, auth={"type": "static_bearer", "mcp_server_url": fixed, "token": "t"}
+    )
+    runner.world.stores.stored = Stored(vaults={"tools": {"id": vault.id}})
+    assert await runner.world.stores.vault("tools") == vault.id
+    runner.agents.broken_credentials.update(oauth)
+    looking = WaitingRuns(runner.world, share=50_000)  # two calls in a round
+    tried = 0
+    for known in (1, 2, 3, 3, 3):
+        await looking.try_credentials()
+        assert await runner.database.read(credentials.count) == known
+        tried = sum("mcp_oauth_validate" in call.path for call in runner.outside.log.calls("anthropic"))
+    assert tried == 3, "each of them once, and no other"
+    runner.agents.broken_credentials.discard(oauth[0])
+    await WaitingRuns(runner.world).try_credentials()
+    left = {one.credential_id for one in await runner.database.read(credentials.failures)}
+    assert left == set(oauth[1:]), "one works again"
