@@ -57,7 +57,7 @@ def variable(**more: Any) -> dict[str, Any]:
         "type": "environment_variable",
         "secret_name": "NPM_TOKEN",
         "secret_value": "env:NPM",
-        "networking": {"type": "limited", "allowed_hosts": ["registry.npmjs.org"]},
+        "networking": {"type": "limited", "allowed_hosts": ["packages.acme.example"]},
         **more,
     }
 
