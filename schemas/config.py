@@ -44,7 +44,7 @@ PublishTo = Literal["public", "private"]
 """The widest readers that a rule lets content of narrower places reach."""
 
 SELF: Final = "self"
-Who = Trust | Literal["self"]
+Who = Literal[Trust, "self"]
 """`self` is no trust that an event can carry: an identifier or a receipt must prove that triggerhub opened the thing."""
 
 DEFAULT_WHO: Final[tuple[Who, ...]] = ("owner", "member", "collaborator", "system")

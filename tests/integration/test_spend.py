@@ -94,5 +94,5 @@ async def test_the_origin_of_a_run_that_waits_long_is_told_once(runner: Bench) -
             await asyncio.sleep(0.01)
     (told,) = runner.comments(2)
     assert "has spent or reserved what it may spend today" in told
-    assert (await runner.row(busy))["status"] == "running"
+    await runner.until(busy, lambda row: row["status"] == "running")
     assert (await runner.row(waits))["status"] == "queued"
