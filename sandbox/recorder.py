@@ -135,6 +135,8 @@ class _Answer:
                     self._cut()
                     return
                 self._left -= 1
+            if not message.get("more_body", False):
+                self.close()  # before the client knows of its answer: it may kill this process at once
         await self._send(message)
 
     async def swallow(self, message: Message) -> None:
