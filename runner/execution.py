@@ -20,6 +20,7 @@ from runner.activity import activity_of
 from runner.approvals import Approvals
 from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
+from runner.charging import charging
 from runner.closing import DONE, closing_words, with_broken_vaults
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
@@ -35,7 +36,7 @@ from runner.world import MountError, World
 from schemas.redaction import without_secrets
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import conversations, ledger, runs
+from storage import conversations, runs
 from storage.approvals import PEOPLE
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
@@ -385,25 +386,15 @@ class RunExecution:
         usage = turn.usage
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage
-        total = cost_cents(usage)
         wanted = await closing_words(
             self.world, self.claim, turn, status=status, error=reason, settled=self._settled.values()
         )
         shown: list[Settled] = []
         useless = turn.ending is Ending.GONE or self.stop_reason == REPOSITORY
+        charged = charging(dispatch, self.claim.run_id, self.session_id, turn, usage)
 
         def store(connection: Connection) -> None:
-            cost = None
-            if total is not None:
-                cost = conversations.charge_conversation(connection, dispatch.conversation, total)
-                ledger.charge(
-                    connection,
-                    session_id=self.session_id,
-                    total=total,
-                    run_id=self.claim.run_id,
-                    rule=dispatch.rule,
-                    team=dispatch.team,
-                )
+            cost = charged(connection)
             if not runs.move_run(
                 connection,
                 self.claim,
@@ -436,7 +427,9 @@ class RunExecution:
             if not dispatch.staged:
                 self.announce(result)
         self.claim.row.update(outcome=status.value, error=reason)
-        self._log.info("session ended its turn", outcome=status.value, error=reason, cost_cents=total)
+        self._log.info(
+            "session ended its turn", outcome=status.value, error=reason, cost_cents=cost_cents(usage)
+        )
 
     async def _usage(self) -> dict[str, Any] | None:
         try:

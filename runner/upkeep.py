@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, TypeVar
 
@@ -20,11 +20,13 @@ from sqlalchemy import Connection
 from runner.errors import RefusedError, ServiceError
 from runner.service import RUNNING, is_over, run_of
 from runner.turn import cost_cents, plain_usage
-from runner.waiting import WaitingRuns
+from runner.waiting import READS_SHARE, WaitingRuns
 from runner.world import World
-from storage import ledger, rates
+from storage import ledger, rates, unsettled
+from storage.clock import read_clock
 from storage.database import StorageUnavailableError
 from storage.sessions import last_use, standing_of
+from storage.unsettled import Unsettled
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +34,8 @@ T = TypeVar("T")
 
 LIMIT: Final = "upkeep"
 """Name of the shared limit that lets one process at a time do this."""
-SETTLED_AT_ONCE: Final = 20
-"""Sessions whose cost is asked for one by one in a sweep."""
+MOST: Final = 5_000
+"""Sessions that may cost more than is known which are looked at in one sweep."""
 CHUNK: Final = 500
 """Sessions looked up in one query."""
 RUNNING_WINDOW: Final = 7 * 24 * 3600.0
@@ -52,12 +54,11 @@ class Verdict(Enum):
 class Upkeep:
     """A periodic sweep. One per process; the database decides whose turn it is."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, share: int = READS_SHARE) -> None:
         self._world = world
         self._timing = world.timing
-        self._unsettled: dict[str, str] = {}
-        """Sessions that were stopped or could not tell their cost, with a run of theirs: asked until they rest."""
-        self._waiting = WaitingRuns(world)
+        self._share = share
+        self._waiting = WaitingRuns(world, share=share)
 
     async def run(self) -> None:
         """Sweep until cancelled. A failure is logged and the next sweep tries again."""
@@ -79,9 +80,13 @@ class Upkeep:
         now = time.time()
         service = self._world.service
         # The lists come first: a run that takes a session after this is seen as active below.
+        since = await self._world.database.write(_begin)
         recent = await service.sessions_since(now - self._timing.upkeep_window, archived=True)
         working = await service.sessions_since(now - RUNNING_WINDOW, statuses=RUNNING)
-        await self._settle((*recent, *working))
+        busy = {one.id: run_of(one) or "" for one in (*recent, *working) if one.status in RUNNING}
+        if busy:
+            await self._world.database.write(unsettled.mark_at_work, busy)
+        await self._settle((*recent, *working), since=since)
         listed = {session.id: session for session in (*recent, *working) if run_of(session) is not None}
         sessions = {name: session for name, session in listed.items() if not is_over(session)}
         dealt_with = 0
@@ -93,43 +98,60 @@ class Upkeep:
                 if verdict is Verdict.SPARE:
                     dealt_with += await self._archive(session)
                 elif verdict is Verdict.LEFT_ALONE:
-                    dealt_with += await self._interrupt(
-                        session_id, "its run has ended", run_of(session) or ""
-                    )
+                    dealt_with += await self._interrupt(session_id, "its run has ended")
         await self._waiting.look(listed)
         await self._waiting.check_credentials()
         await self._waiting.try_credentials()
         return dealt_with
 
-    async def _settle(self, sessions: Sequence[BetaManagedAgentsSession]) -> None:
-        """Put into the ledger what sessions cost after their run ended, or what nobody could tell then."""
+    async def _settle(self, sessions: Sequence[BetaManagedAgentsSession], *, since: float) -> None:
+        """Put into the ledger what sessions cost after their run ended, or what nobody could tell then.
+
+        `sessions` were listed after the database's time `since`. Those in no list are asked for one by one, within a
+        share of the reads; one that does not answer holds up no other.
+        """
+        listed = {one.id: one for one in sessions}
         costs = {one.id: (run_of(one), cost_cents(plain_usage(one.usage))) for one in sessions}
-        for session_id, run_id in await self._world.database.read(
-            ledger.unknown_costs, limit=SETTLED_AT_ONCE
-        ):
-            self._unsettled[session_id] = run_id
-        asked = set(self._unsettled)
-        for session_id, run_id in list(self._unsettled.items()):
+        marked = await self._world.database.read(unsettled.unsettled, limit=MOST)
+        for one in marked:
+            if one.session_id in costs:
+                costs[one.session_id] = one.run_id, costs[one.session_id][1]
+        asked: list[str] = []
+        for one in [one for one in marked if one.session_id not in listed][: self._most]:
+            asked.append(one.session_id)
             try:
-                session = await self._world.service.retrieve_session(session_id)
+                session = await self._world.service.retrieve_session(one.session_id)
             except RefusedError as error:
                 if error.gone:
-                    del self._unsettled[session_id]
-                    await self._world.database.write(ledger.give_up, [run_id])
+                    await self._world.database.write(_give_up, one, since)
                 continue
-            costs[session_id] = run_id, cost_cents(plain_usage(session.usage)) or 0
-            if session.status not in RUNNING:
-                del self._unsettled[session_id]
+            except ServiceError as error:
+                log.warning("what sessions cost is asked for later", reason=str(error))
+                break
+            listed[session.id] = session
+            costs[session.id] = one.run_id, cost_cents(plain_usage(session.usage))
+        if asked:
+            await self._world.database.write(unsettled.looked, asked)
 
+        at_rest = {
+            one.session_id
+            for one in marked
+            if (seen := listed.get(one.session_id)) is not None and _is_told(seen)
+        }
         ours = {
-            id_: (run, cost) for id_, (run, cost) in costs.items() if run is not None and cost is not None
+            id_: (run, cost or 0)
+            for id_, (run, cost) in costs.items()
+            if run is not None and (cost is not None or id_ in at_rest)
         }
         for some in _chunks(list(ours)):
             known = await self._world.database.read(ledger.seen, some)
-            news = {id_: ours[id_] for id_ in some if ours[id_][1] > known.get(id_, 0)}
-            news |= {id_: ours[id_] for id_ in some if id_ in asked}
+            news = {id_: ours[id_] for id_ in some if id_ in at_rest or ours[id_][1] > known.get(id_, 0)}
             if news:
-                await self._world.database.write(_settle, news)
+                await self._world.database.write(_settle, news, at_rest.intersection(news), since)
+
+    @property
+    def _most(self) -> int:
+        return max(1, self._world.service.permits.per_minute("reads") // self._share)
 
     async def _judge(self, sessions: Sequence[BetaManagedAgentsSession]) -> dict[str, Verdict]:
         """Those of the sessions that need something done."""
@@ -159,7 +181,7 @@ class Upkeep:
     async def _archive(self, session: BetaManagedAgentsSession) -> bool:
         if session.status in RUNNING:
             return await self._interrupt(
-                session.id, "it is a spare", run_of(session) or ""
+                session.id, "it is a spare"
             )  # archived by a later sweep, once it rests
         try:
             await self._world.service.archive_session(session.id)
@@ -169,10 +191,9 @@ class Upkeep:
         log.info("a spare session was archived", session=session.id, run=run_of(session))
         return True
 
-    async def _interrupt(self, session_id: str, why: str, made_for: str) -> bool:
+    async def _interrupt(self, session_id: str, why: str) -> bool:
         try:
             await self._world.service.interrupt(session_id)
-            self._unsettled.setdefault(session_id, made_for)
         except RefusedError as error:
             log.warning("a session was not interrupted", session=session_id, reason=str(error))
             return False
@@ -180,9 +201,29 @@ class Upkeep:
         return True
 
 
-def _settle(connection: Connection, costs: Mapping[str, tuple[str, int]]) -> None:
+def _begin(connection: Connection) -> float:
+    unsettled.mark_unknown(connection)
+    return read_clock(connection)
+
+
+def _is_told(session: BetaManagedAgentsSession) -> bool:
+    """It rests, and says what it cost: one that did nothing says nothing."""
+    usage = plain_usage(session.usage)
+    return session.status not in RUNNING and (cost_cents(usage) is not None or not usage.get("output_tokens"))
+
+
+def _settle(
+    connection: Connection, costs: Mapping[str, tuple[str, int]], at_rest: Collection[str], since: float
+) -> None:
     for session_id, (run_id, cost) in costs.items():
         ledger.settle_late(connection, session_id, total=cost, made_for=run_id)
+    unsettled.settled(connection, at_rest, until=since)
+
+
+def _give_up(connection: Connection, one: Unsettled, since: float) -> None:
+    """The session is gone: what it cost beyond what is known cannot be known any more."""
+    ledger.give_up(connection, one.session_id)
+    unsettled.settled(connection, [one.session_id], until=since)
 
 
 def _chunks(sessions: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, and_, or_, select, update
 
+from storage import unsettled
 from storage.clock import read_clock
 from storage.rows import table
 from storage.states import RUN_ACTIVE
@@ -32,7 +33,8 @@ class Rung:
 def ring(connection: Connection, session_id: str, *, at_rest: bool = True) -> Rung | None:
     """Ring for a session: a run that waits is due at once, one that is followed is told. None: no run here has it.
 
-    `at_rest`: False where what happened is of no use to a run that follows the session anyway.
+    `at_rest`: False where what happened is of no use to a run that follows the session anyway. A session without a run
+    at work may cost more than is known.
     """
     rows = table(RunRow)
     query = (
@@ -50,6 +52,8 @@ def ring(connection: Connection, session_id: str, *, at_rest: bool = True) -> Ru
         if at_rest:
             followed = and_(rows.c.id == run_id, rows.c.status.in_(_values(FOLLOWED)))
             connection.execute(update(rows).where(followed).values(rung=rows.c.rung + 1))
+    else:
+        unsettled.mark(connection, session_id, run_id=run_id)
     return Rung(run_id, status, RunStatus(status) in RUN_ACTIVE)
 
 

@@ -20,8 +20,6 @@ from storage.states import RUN_ACTIVE, RUN_TERMINAL
 from storage.tables import ConversationRow, RunRow
 
 DAY_SECONDS: Final = 86_400
-LOOK_BACK: Final = 7 * DAY_SECONDS
-"""How long after its end the cost of a run is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +110,11 @@ def settle_late(connection: Connection, session_id: str, *, total: int, made_for
     return added
 
 
-def unknown_costs(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
-    """Sessions, with the last run in each, that did work whose cost nobody knows: the service did not say."""
+def give_up(connection: Connection, session_id: str) -> None:
+    """The session is gone: what is not known of its ended runs cannot be known any more."""
     rows = table(RunRow)
-    query = (
-        select(rows.c.session_id, rows.c.id)
-        .where(
-            and_(
-                rows.c.status.in_([status.value for status in RUN_TERMINAL]),
-                rows.c.session_id.is_not(None),
-                rows.c.started_at.is_not(None),
-                rows.c.cost_cents.is_(None),
-                rows.c.ended_at > read_clock(connection) - LOOK_BACK,
-            )
-        )
-        .order_by(rows.c.ended_at)
-        .limit(limit)
-    )
-    return [(row.session_id, row.id) for row in connection.execute(query)]
-
-
-def give_up(connection: Connection, run_ids: Collection[str]) -> None:
-    """The sessions are gone: what these runs cost cannot be known any more."""
-    rows = table(RunRow)
-    mine = and_(rows.c.id.in_(list(run_ids)), rows.c.cost_cents.is_(None))
+    ended = rows.c.status.in_(sorted(status.value for status in RUN_TERMINAL))
+    mine = and_(rows.c.session_id == session_id, ended, rows.c.cost_cents.is_(None))
     connection.execute(update(rows).where(mine).values(cost_cents=0))
 
 

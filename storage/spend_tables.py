@@ -34,3 +34,18 @@ class SpendRow(SQLModel, table=True):
     rule: str
     team: str | None = None
     cents: int = 0
+
+
+class UnsettledRow(SQLModel, table=True):
+    """A session that may cost more than the ledger says: it worked when it was last seen, or nobody could say what it
+    cost. Gone again once it was seen at rest and charged."""
+
+    __tablename__ = "unsettled"
+
+    session_id: str = Field(primary_key=True)
+    run_id: str
+    """A run that had it, or that it was made for."""
+    since: float = Field(sa_column=Column(Double, nullable=False))
+    """When it was last known to be so."""
+    looked_at: float = Field(default=0.0, sa_column=Column(Double, nullable=False, server_default="0"))
+    """When the service was last asked for it alone."""

@@ -8,20 +8,24 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 from command_line import triggerhub
-from runner_world import Bench, bench, dispatch_of, limits
+from runner_world import QUICK, Bench, bench, dispatch_of, limits
 from sqlalchemy import delete, update
 
 from runner.turn import cost_cents
 from runner.upkeep import Upkeep
 from schemas.caps import Cap, CapSet
-from storage import ledger
+from storage import ledger, runs
 from storage.holding import TELL_AFTER
 from storage.rows import table
 from storage.spend_tables import SpendRow
 from storage.tables import RunRow
+
+OLD: Final = -3600.0
+"""The lists of new sessions begin in the future: every session is too old for them."""
 
 
 @pytest.fixture
@@ -74,6 +78,98 @@ async def test_the_upkeep_charges_what_nobody_did(runner: Bench) -> None:
         row["session_id"]: charged(runner)
     }
     assert (await runner.row(row["id"]))["cost_cents"] == charged(runner)
+
+
+async def works_on(runner: Bench, session_id: str) -> None:
+    """Somebody gives the session work that no run of ours knows of, and it begins, and is dear."""
+    content = [{"type": "text", "text": "[sandbox: scenario=silent]"}]
+    await runner.world.service.send(session_id, [{"type": "user.message", "content": content}])
+    await rests(runner, session_id, status="running")
+    usage = runner.agents.sessions[session_id].usage
+    usage.add("claude-sonnet-5-5", fresh=100_000, cached=0, written=0, output=20_000)
+
+
+async def rests(runner: Bench, session_id: str, *, status: str = "idle") -> None:
+    async with asyncio.timeout(5):
+        while runner.agents.sessions[session_id].status != status:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_old_session_that_works_on_is_charged_by_whoever_comes_next(runner: Bench) -> None:
+    """It is in no list of new sessions, and whoever interrupted it died before it rested."""
+    runner.worker()
+    row = await runner.run(dispatch_of(scenario="scenario=happy"))
+    await works_on(runner, row["session_id"])
+    world = replace(runner.world, timing=replace(QUICK, upkeep_window=OLD))
+    assert await Upkeep(world).sweep() == 1
+    await rests(runner, row["session_id"])
+    usage = runner.agents.sessions[row["session_id"]].usage
+    usage.add("claude-sonnet-5-5", fresh=50_000, cached=0, written=0, output=0)  # the request in flight
+    before = await runner.database.read(ledger.seen, [row["session_id"]])
+    assert before[row["session_id"]] < charged(runner)
+    await Upkeep(world).sweep()
+    assert await runner.database.read(ledger.seen, [row["session_id"]]) == {
+        row["session_id"]: charged(runner)
+    }
+    reads = runner.calls("GET", f"/v1/sessions/{row['session_id']}")
+    await Upkeep(world).sweep()
+    assert runner.calls("GET", f"/v1/sessions/{row['session_id']}") == reads, (
+        "it is settled: nobody asks again"
+    )
+
+
+async def test_a_session_that_was_at_work_when_its_run_ended_is_asked_once_it_rests(runner: Bench) -> None:
+    """It is younger than what is interrupted, and stopped by itself before anybody looked."""
+    runner.worker()
+    row = await runner.run(dispatch_of(scenario="scenario=happy"))
+    await works_on(runner, row["session_id"])
+    world = replace(runner.world, timing=replace(QUICK, upkeep_window=OLD, upkeep_grace=60.0))
+    assert await Upkeep(world).sweep() == 0
+    usage = runner.agents.sessions[row["session_id"]].usage
+    usage.add("claude-sonnet-5-5", fresh=50_000, cached=0, written=0, output=0)
+    await runner.world.service.interrupt(row["session_id"])
+    await rests(runner, row["session_id"])
+    await Upkeep(world).sweep()
+    assert await runner.database.read(ledger.seen, [row["session_id"]]) == {
+        row["session_id"]: charged(runner)
+    }
+
+
+async def test_a_run_that_gave_its_session_up_leaves_word_of_it(runner: Bench) -> None:
+    """It did not stop when it was told to, and died before any look at what works."""
+    runner.worker(world=replace(runner.world, timing=replace(QUICK, stop_patience=0.2)))
+    (run_id,) = await runner.take(dispatch_of(scenario="scenario=stuck"))
+    row = await runner.until(run_id, lambda row: row["status"] == "running")
+    session = runner.agents.sessions[row["session_id"]]
+    await runner.database.write(runs.ask_to_stop, run_id, reason="cancelled")
+    assert (await runner.ended(run_id))["status"] == "cancelled"
+    session.usage.add("claude-sonnet-5-5", fresh=50_000, cached=0, written=0, output=0)
+    assert session.turn is not None
+    session.turn.terminate()
+    await Upkeep(replace(runner.world, timing=replace(QUICK, upkeep_window=OLD))).sweep()
+    assert await runner.database.read(ledger.seen, [session.id]) == {session.id: charged(runner)}
+
+
+async def test_reads_for_the_ledger_are_a_tenth_of_all_and_one_that_fails_holds_up_nobody(
+    runner: Bench,
+) -> None:
+    runner.worker()
+    rows = [await runner.run(dispatch_of(n, scenario="scenario=happy")) for n in range(1, 5)]
+    await runner.write(delete(table(SpendRow)))
+    await runner.write(update(table(RunRow)).values(cost_cents=None))
+    world = replace(runner.world, timing=replace(QUICK, upkeep_window=OLD))
+    ids = [row["session_id"] for row in rows]
+    runner.outside.faults.ask(
+        "status", service="anthropic", method="GET", path=f"/v1/sessions/{ids[0]}", status=400, times=100
+    )
+    asked = []
+    for _ in range(4):
+        before = sum(runner.calls("GET", f"/v1/sessions/{one}") for one in ids)
+        await Upkeep(world, share=50_000).sweep()  # two calls in a round
+        asked.append(sum(runner.calls("GET", f"/v1/sessions/{one}") for one in ids) - before)
+    assert max(asked) == 2
+    spent = await runner.database.read(ledger.seen, [row["session_id"] for row in rows])
+    assert set(spent) == {row["session_id"] for row in rows[1:]}
 
 
 async def test_the_origin_of_a_run_that_waits_long_is_told_once(runner: Bench) -> None:
