@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from connectors.base import CheckState
+from schemas.caps import held_words
 from storage.presence import Wanted
 from storage.standing import Made, Standing
 from storage.tables import RunStatus
@@ -65,7 +66,7 @@ def check_words(standing: Standing) -> tuple[CheckState, str]:
         reason = _one_line(standing.error)
         return "failure", (f"{what}: {reason}" if reason else what)[:MAX_TITLE]
     words = {
-        RunStatus.QUEUED: "Queued",
+        RunStatus.QUEUED: "Queued" if standing.held is None else f"{_held(standing.held)} ({standing.held})",
         RunStatus.WAITING: "Waits for approval"
         if standing.waits_for_people
         else "Waits for its budget to be raised",
@@ -83,8 +84,8 @@ def link_of(standing: Standing) -> str | None:
 
 def _headline(standing: Standing, wanted: Wanted, activity: str | None) -> str:
     match standing.status:
-        case RunStatus.QUEUED if standing.ahead is not None:
-            return f"**Queued.** Waits for run `{standing.ahead}` of this conversation to end."
+        case RunStatus.QUEUED:
+            return _queued(standing)
         case RunStatus.CREATING | RunStatus.SENDING if standing.retried:
             return "**Waits to be tried again.** The service could not be reached, or did not do it."
         case RunStatus.RUNNING:
@@ -99,6 +100,18 @@ def _headline(standing: Standing, wanted: Wanted, activity: str | None) -> str:
             return _cut_short(standing, wanted)
         case _:
             return _PLAIN[standing.status]
+
+
+def _held(by: str) -> str:
+    return "Paused" if by == "paused" else "Held back"
+
+
+def _queued(standing: Standing) -> str:
+    if standing.ahead is not None:
+        return f"**Queued.** Waits for run `{standing.ahead}` of this conversation to end."
+    if standing.held is not None:
+        return f"**{_held(standing.held)}.** {held_words(standing.held, standing.held_until)}"
+    return _PLAIN[standing.status]
 
 
 def _at_work(standing: Standing, activity: str | None) -> str:

@@ -20,6 +20,7 @@ from router.engine import RuleSet, trust_of
 from router.prompts import dispatch_id
 from router.rules import CompiledRule
 from router.verdicts import VerdictOutcome
+from schemas.caps import held_words
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.policy.approval import Person
@@ -243,6 +244,8 @@ class Steering:
         codes = [f"`/triggerhub approve {wanted.code}`" for wanted in asked if wanted.is_open]
         if codes:
             text += f" It waits for approval: {', '.join(codes)}."
+        elif one.status is RunStatus.QUEUED and one.held is not None:
+            text += f" {held_words(one.held, steering.held_until(self._connection, one))}"
         elif one.status is RunStatus.WAITING:
             text += f" It waits for a larger budget: `triggerhub runs budget {one.id} --usd N`."
         return text

@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from runner.turn import Ending, ToolCall, Turn
-from schemas.caps import CONCURRENT, PER_DAY, STARTS
+from schemas.caps import held_words
 from schemas.dispatch import Dispatch, Grant
 from schemas.result import Result
 from storage.holding import HELD_SLOT
@@ -95,22 +95,9 @@ def budget_notice(dispatch: Dispatch, run_id: str, cents: int) -> Result:
     return final_result(dispatch, run_id, text).model_copy(update={"id": f"{run_id}:{slot}", "slot": slot})
 
 
-_HELD: Final = {
-    "paused": "is paused by a person",
-    CONCURRENT: "has as many runs at work as it may",
-    STARTS: "has started as many runs within the last hour as it may",
-    PER_DAY: "has spent or reserved what it may spend today",
-}
-
-
-def held_notice(dispatch: Dispatch, run_id: str, held: str) -> Result:
-    """What the origin is told when a run cannot start for a while. No amounts: anybody may read it."""
-    scope, _, bound = held.rpartition(".")
-    who = {"team": "The team", "all": "The hub"}.get(scope, "The rule")
-    text = (
-        f"{who} that this is for {_HELD.get(bound, 'has reached a limit')}, so the agent waits ({held}). It starts by "
-        f"itself when there is room. (run `{run_id}`)"
-    )
+def held_notice(dispatch: Dispatch, run_id: str, held: str, until: float | None) -> Result:
+    """What the origin is told when a run cannot start for a while."""
+    text = f"{held_words(held, until)} (run `{run_id}`)"
     changes = {"id": f"{run_id}:{HELD_SLOT}", "slot": HELD_SLOT}
     return final_result(dispatch, run_id, text).model_copy(update=changes)
 

@@ -80,8 +80,8 @@ class World:
         """What claiming asks."""
         return Admission(self.caps(), self._held_notice)
 
-    def _held_notice(self, dispatch: Dispatch, run_id: str, held: str) -> Result | None:
+    def _held_notice(self, dispatch: Dispatch, run_id: str, held: str, until: float | None) -> Result | None:
         silent = dispatch.report == "none" or dispatch.staged
         if silent or not self.can_report(dispatch.event.connection):
             return None
-        return held_notice(dispatch, run_id, held)
+        return held_notice(dispatch, run_id, held, until)

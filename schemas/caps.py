@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from schemas.config import Caps, Config
@@ -12,6 +13,16 @@ Scope = Literal["rule", "team", "all"]
 CONCURRENT: Final = "concurrent"
 STARTS: Final = "starts_per_hour"
 PER_DAY: Final = "per_day_usd"
+_HELD: Final[Mapping[str, tuple[str, str]]] = {
+    "paused": ("is paused by a person", "It starts when somebody resumes it"),
+    CONCURRENT: ("has as many runs at work as it may", "It starts when one of them has ended"),
+    STARTS: ("has started as many runs within the last hour as it may", "It starts when there is room again"),
+    PER_DAY: (
+        "has spent or reserved what it may spend today",
+        "It starts when one at work turns out to spend less, or when the next day begins",
+    ),
+}
+"""By what a run is held: what is so, and what ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +88,14 @@ def caps_of(config: Config) -> CapSet:
 def _cap(written: Caps) -> Cap | None:
     cap = Cap(written.per_day_cents, written.concurrent, written.starts_per_hour)
     return None if cap == Cap() else cap
+
+
+def held_words(held: str, until: float | None) -> str:
+    """Why a run that is held (by what) does not start, and until when at least, for people at its origin. No amounts:
+    anybody may read it."""
+    scope, _, bound = held.rpartition(".")
+    who = {"team": "The team", "all": "The hub"}.get(scope, "The rule")
+    what, end = _HELD.get(bound, ("has reached a limit", "It starts when there is room again"))
+    at = "not before" if bound == STARTS else "at"
+    moment = "" if until is None else f", {at} {datetime.fromtimestamp(until, UTC):%d %b %H:%M} UTC"
+    return f"{who} that this is for {what}, so the agent waits ({held}). {end}{moment}."

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from schemas.caps import CapSet, Scope, Use, reached
+from schemas.caps import PER_DAY, STARTS, CapSet, Scope, Use, reached
 from schemas.dispatch import Dispatch
 from schemas.result import Result
-from storage.ledger import day_of
+from storage.ledger import DAY_SECONDS, day_of
 from storage.statements import Fixed
 from storage.tables import ACTIVE_RUN
 
@@ -24,8 +24,8 @@ HOUR: Final = 3600.0
 LOCK: Final = 4_071_915
 """Of PostgreSQL's advisory locks the one that lets a single transaction at a time decide; SQLite's writer is alone."""
 
-Notice = Callable[[Dispatch, str, str], Result | None]
-"""What the origin is told of a run (its id) that is held (by what), if anything."""
+Notice = Callable[[Dispatch, str, str, float | None], Result | None]
+"""What the origin is told of a run (its id) that is held (by what, at least until), if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Admission:
     """What stands between a queued run and its start, besides pauses."""
 
     caps: CapSet
-    notice: Notice = lambda _dispatch, _run, _held: None
+    notice: Notice = lambda _dispatch, _run, _held, _until: None
 
 
 _OF: Final[dict[Scope, str]] = {"rule": " AND rule = :name", "team": " AND team = :name", "all": ""}
@@ -62,7 +62,24 @@ def _spent(scope: Scope) -> Fixed:
     )
 
 
+@lru_cache
+def _oldest_start(scope: Scope) -> Fixed:
+    return Fixed(lambda: text(f"SELECT min(intent_at) FROM run WHERE intent_at > :since{_OF[scope]}"))  # noqa: S608
+
+
 _ALONE: Final = Fixed(lambda: text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+
+
+def held_until(connection: Connection, held: str, *, rule: str, team: str | None, now: float) -> float | None:
+    """When what a run is held by ends by itself at the earliest; None where only people or other runs can end it."""
+    scope, _, bound = held.rpartition(".")
+    if bound == PER_DAY:
+        return (day_of(now) + 1) * float(DAY_SECONDS)
+    if bound != STARTS or scope not in _OF:
+        return None
+    of: dict[str, Any] = {} if scope == "all" else {"name": rule if scope == "rule" else team}
+    oldest = _oldest_start(scope).run(connection, since=now - HOUR, **of).scalar_one()
+    return None if oldest is None else float(oldest) + HOUR
 
 
 class Gauge:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Update, and_, bindparam, func, text, update
 
 from schemas.dispatch import Dispatch
-from storage.caps import Admission
+from storage import presence
+from storage.caps import Admission, held_until
 from storage.results import want_result
 from storage.rows import table
 from storage.statements import Fixed
@@ -68,21 +69,26 @@ def hold(
 ) -> bool:
     """Write down by what a queued run is held, and look again later. False: somebody else has changed it.
 
-    Where it has been held for a while, its origin is told: once, in a slot of its own.
+    Its status message says so; where there is none and it has been held for a while, its origin is told once, in a slot
+    of its own.
     """
     due = now + next_look(now - row["created_at"])
     held = _HOLD.run(connection, run=row["id"], expected=row["fence"], reason=reason, now=now, due=due)
     if held.rowcount != 1:
         return False
+    if row["held"] != reason:
+        presence.touch(connection, row["id"], now=now)
     since: float = row["held_at"] if row["held_at"] is not None else now
     if admission is not None and now - since >= TELL_AFTER:
-        if _TOLD.run(connection, id=f"{row['id']}:{HELD_SLOT}").first() is not None:
+        told = _TOLD.run(connection, id=f"{row['id']}:{HELD_SLOT}").first() is not None
+        if told or presence.tells(connection, row["id"]):
             return True
         try:
             dispatch = Dispatch.model_validate_json(row["dispatch_body"])
         except ValidationError:
             return True  # of another version: claiming it says so
-        notice = admission.notice(dispatch, row["id"], reason)
+        until = held_until(connection, reason, rule=row["rule"], team=row["team"], now=now)
+        notice = admission.notice(dispatch, row["id"], reason, until)
         if notice is not None:
             want_result(connection, notice, tool_use_id=None)
     return True

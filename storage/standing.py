@@ -15,6 +15,8 @@ from schemas.event import level_of
 from schemas.policy.readers import container_of, judge_readers
 from schemas.result import Receipt, Result
 from storage.approvals import PEOPLE
+from storage.caps import held_until
+from storage.clock import read_clock
 from storage.links import readers_of, taint_of
 from storage.presence import Wanted
 from storage.rows import table
@@ -57,6 +59,10 @@ class Standing:
     """For their approval; else a run that waits does so at its budget."""
     ahead: str | None = None
     """The run of the same conversation that this one waits behind."""
+    held: str | None = None
+    """By what it is kept from starting, where no run of its conversation is before it."""
+    held_until: float | None = None
+    """When that ends by itself, where it does."""
     retried: bool = False
     """It was given back, and waits for its next attempt."""
     joined_to: str | None = None
@@ -84,6 +90,12 @@ def standing_of(connection: Connection, run_id: str, wanted: Wanted) -> Standing
         taint_of(connection, row["conversation"]), wanted.origin.visibility, wanted.publish_to
     )
     made = _made(connection, run_id, wanted)
+    ahead = _ahead(connection, row) if status is RunStatus.QUEUED else None
+    held = row["held"] if status is RunStatus.QUEUED and ahead is None else None
+    until = None
+    if held is not None:
+        of = {"rule": row["rule"], "team": row["team"]}
+        until = held_until(connection, held, **of, now=read_clock(connection))
     budget = row["budget_cents"] if row["budget_cents"] is not None else wanted.budget_cents
     return Standing(
         run_id=run_id,
@@ -97,7 +109,9 @@ def standing_of(connection: Connection, run_id: str, wanted: Wanted) -> Standing
         ended_at=row["ended_at"],
         deadline_at=row["deadline_at"],
         waits_for_people=row["waits_for"] == PEOPLE,
-        ahead=_ahead(connection, row) if status is RunStatus.QUEUED else None,
+        ahead=ahead,
+        held=held,
+        held_until=until,
         retried=status in {RunStatus.CREATING, RunStatus.SENDING}
         and row["lease_owner"] is None
         and row["error"] is not None,

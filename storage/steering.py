@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, select
 
 from schemas.dispatch import Dispatch
+from storage import caps
+from storage.clock import read_clock
 from storage.rows import table
 from storage.tables import ConversationRow, DispatchRow, EventRow, RunRow, RunStatus
 
@@ -22,6 +24,8 @@ class RunFacts:
     created_at: float
     started_at: float | None
     waits_for: str | None
+    held: str | None
+    team: str | None
     cost_cents: int | None
 
 
@@ -53,6 +57,14 @@ def run_of(connection: Connection, run_id: str) -> RunFacts | None:
     query = select(*(rows.c[name] for name in RunFacts.__dataclass_fields__)).where(rows.c.id == run_id)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else RunFacts(**{**row, "status": RunStatus(row["status"])})
+
+
+def held_until(connection: Connection, run: RunFacts) -> float | None:
+    """When what a queued run is held by ends by itself at the earliest."""
+    if run.held is None:
+        return None
+    now = read_clock(connection)
+    return caps.held_until(connection, run.held, rule=run.rule, team=run.team, now=now)
 
 
 def cost_of(connection: Connection, conversation: str) -> tuple[int, int]:

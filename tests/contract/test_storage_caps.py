@@ -12,13 +12,17 @@ from sqlalchemy import Connection, event, select, update
 
 from schemas.caps import Cap, CapSet
 from schemas.dispatch import Dispatch, Limits
-from storage import ledger, runs
+from schemas.result import Receipt
+from storage import ledger, presence, runs
 from storage.caps import Admission
+from storage.clock import read_clock
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.holding import TELL_AFTER
+from storage.presence import Outcome
 from storage.rows import table
 from storage.runs import Claim
+from storage.standing import standing_of
 from storage.tables import ResultRow, RunRow, RunStatus
 
 
@@ -163,8 +167,9 @@ async def test_without_caps_a_claim_asks_nothing_more(database: Database) -> Non
 async def test_the_origin_is_told_once_after_a_while(database: Database) -> None:
     told: list[str] = []
 
-    def notice(dispatch: Dispatch, run_id: str, by: str) -> Any:
+    def notice(dispatch: Dispatch, run_id: str, by: str, until: float | None) -> Any:
         del dispatch
+        assert until is None
         told.append(by)
         return make_result(run_id, "held")
 
@@ -192,6 +197,50 @@ async def test_the_origin_is_told_once_after_a_while(database: Database) -> None
     assert told == ["rule.concurrent"]
     found = await database.read(lambda c: c.execute(select(results.c.slot)).scalars().all())
     assert found == ["held"]
+
+
+@pytest.mark.parametrize("by", ["rule.per_day_usd", "team.starts_per_hour"])
+async def test_a_status_message_tells_why_a_run_waits_and_until_when(database: Database, by: str) -> None:
+    """By itself: then no other words are posted, however long it takes."""
+    caps = {
+        "rule.per_day_usd": CapSet(rules={"one": Cap(per_day_cents=100)}),
+        "team.starts_per_hour": CapSet(teams={"shop": Cap(starts_per_hour=1)}),
+    }[by]
+    told: list[str] = []
+
+    def notice(dispatch: Dispatch, run_id: str, by: str, until: float | None) -> Any:
+        del dispatch, until
+        told.append(by)
+        return make_result(run_id, "held")
+
+    first, waits = of(1, team="shop", presence="status"), of(2, team="shop", presence="status")
+    await take(database, first, waits)
+    await database.write(presence.want, waits)
+    run_id = run_id_of(waits.id)
+    signs = await database.write(presence.claim_presence, owner="p", limit=10, lease=60.0)
+    (sign,) = (one for one in signs if (one.run_id, one.kind) == (run_id, presence.STATUS))
+    seen = Outcome(sign, receipt=Receipt(artefact="1"), shown="queued", delay=900.0)
+    await database.write(presence.settle, [seen])
+    await claim(database, caps, notice=notice)
+    again = await database.write(presence.claim_presence, owner="p", limit=10, lease=60.0)
+    assert [(one.run_id, one.kind) for one in again] == [(run_id, presence.STATUS)], "it is edited at once"
+    standing = await database.read(standing_of, run_id, sign.wanted)
+    assert standing is not None
+    assert (standing.status, standing.held) == (RunStatus.QUEUED, by)
+    assert standing.held_until is not None
+    now = await database.read(read_clock)
+    if by == "rule.per_day_usd":
+        assert standing.held_until % ledger.DAY_SECONDS == 0
+        assert 0 < standing.held_until - now <= ledger.DAY_SECONDS
+    else:
+        assert 3590 < standing.held_until - now <= 3600
+    rows = table(RunRow)
+    later = {"held_at": rows.c.held_at - 2 * TELL_AFTER, "due_at": 0.0}
+    await database.write(
+        lambda c: c.execute(update(rows).where(rows.c.id == run_id).values(**later)).rowcount
+    )
+    await claim(database, caps, notice=notice)
+    assert told == []
 
 
 @pytest.mark.parametrize("totals", [(30, 30, 70), (70, 30, 70), (70,)])

@@ -85,6 +85,29 @@ def test_at_work_it_says_what_was_done_last_and_what_was_passed_on() -> None:
     ("status", "more", "words"),
     [
         (RunStatus.QUEUED, {"ahead": "run_0"}, "Waits for run `run_0` of this conversation to end."),
+        (
+            RunStatus.QUEUED,
+            {"held": "rule.concurrent"},
+            "has as many runs at work as it may, so the agent waits (rule.concurrent). It starts when one of them has",
+        ),
+        (RunStatus.QUEUED, {"held": "paused"}, "**Paused.** The rule that this is for is paused by a person"),
+        (RunStatus.QUEUED, {"held": "paused"}, "It starts when somebody resumes it."),
+        (
+            RunStatus.QUEUED,
+            {"held": "all.per_day_usd", "held_until": 86_400.0},
+            "The hub that this is for has spent",
+        ),
+        (
+            RunStatus.QUEUED,
+            {"held": "all.per_day_usd", "held_until": 86_400.0},
+            "begins, at 02 Jan 00:00 UTC.",
+        ),
+        (
+            RunStatus.QUEUED,
+            {"held": "team.starts_per_hour", "held_until": 60.0},
+            "not before 01 Jan 00:01 UTC.",
+        ),
+        (RunStatus.QUEUED, {"held": "rule.concurrent", "ahead": "run_0"}, "Waits for run `run_0`"),
         (RunStatus.SENDING, {"retried": True}, "**Waits to be tried again.**"),
         (RunStatus.WAITING, {"budget_cents": 250}, "$2.50 are used up."),
         (RunStatus.WAITING, {"budget_cents": 250}, f"`triggerhub runs budget {RUN} --usd 5`"),
@@ -151,6 +174,13 @@ def test_a_page_is_named_once_and_ten_at_most() -> None:
 )
 def test_the_check(status: RunStatus, state: str) -> None:
     assert check_words(standing(status))[0] == state
+
+
+def test_the_check_names_what_holds_a_run_back() -> None:
+    assert check_words(standing(RunStatus.QUEUED, held="team.per_day_usd")) == (
+        "pending",
+        "Held back (team.per_day_usd)",
+    )
 
 
 def test_the_check_links_to_what_was_made_last() -> None:
