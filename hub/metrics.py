@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from connectors.observations import Observations
+from hub.spend_metrics import SpendMetrics
 
 
 class Metrics(Observations):
@@ -83,6 +84,7 @@ class Metrics(Observations):
             "Credentials in our vaults that the service could not renew.",
             registry=self.registry,
         )
+        self.spend = SpendMetrics(self.registry)
 
     def delivery(self, *, connection: str, status: int, seconds: float) -> None:
         self._deliveries.labels(connection, str(status)).inc()

@@ -20,6 +20,7 @@ from hub.checks import REPORTS, Beat, Check, Seen
 from hub.clocks import Clocks
 from hub.metrics import Metrics
 from hub.settings import STUCK_SECONDS
+from hub.spend_metrics import spend_facts
 from schemas.topics import DISPATCHES, EVENTS, RESULTS
 from storage import canaries, credentials, outbox, overdue, workers
 from storage.canaries import Standing
@@ -178,6 +179,7 @@ class Progress:
         self._metrics.outbox.set(count_)
         self._metrics.outbox_age.set(age)
         self._metrics.broken_credentials.set(await self._database.read(credentials.count))
+        self._metrics.spend.show(await self._database.read(spend_facts))
         held = tuple(self.held_back())
 
         def heads(connection: Connection) -> dict[str, str | None]:

@@ -161,6 +161,14 @@ def of_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, list[
     return found
 
 
+def open_ones(connection: Connection) -> tuple[int, float]:
+    """How many are not decided, and for how many seconds the oldest of them has been asked; 0 where there is none."""
+    rows = table(ApprovalRow)
+    query = select(func.count(), func.min(rows.c.asked_at)).where(rows.c.status == ApprovalStatus.ASKED.value)
+    count, oldest = connection.execute(query).one()
+    return int(count), 0.0 if oldest is None else max(0.0, read_clock(connection) - oldest)
+
+
 def votes_of(connection: Connection, approval_id: str) -> list[Mapping[Any, Any]]:
     """Who said what, in order."""
     rows = table(ApprovalVote)

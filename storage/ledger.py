@@ -44,6 +44,16 @@ class Reserved:
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Queued runs of one rule that one cap or pause holds."""
+
+    by: str
+    rule: str
+    team: str | None
+    runs: int
+
+
 def day_of(moment: float) -> int:
     """The day, UTC, that seconds since the epoch fall into."""
     return int(moment // DAY_SECONDS)
@@ -144,13 +154,23 @@ def reserved(connection: Connection) -> Sequence[Reserved]:
 
 def held(connection: Connection) -> dict[str, int]:
     """How many queued runs are held, by what."""
+    found: dict[str, int] = {}
+    for one in held_back(connection):
+        found[one.by] = found.get(one.by, 0) + one.runs
+    return found
+
+
+def held_back(connection: Connection) -> list[HeldBack]:
+    """The same by rule."""
     rows = table(RunRow)
+    columns = (rows.c.held, rows.c.rule, rows.c.team)
     query = (
-        select(rows.c.held, func.count())
+        select(*columns, func.count())
         .where(and_(rows.c.status == "queued", rows.c.held.is_not(None)))
-        .group_by(rows.c.held)
+        .group_by(*columns)
+        .order_by(*columns)
     )
-    return {by: int(count) for by, count in connection.execute(query)}
+    return [HeldBack(row[0], row[1], row[2], int(row[3])) for row in connection.execute(query)]
 
 
 _KNOWN: Final = Fixed(lambda: text("SELECT coalesce(sum(cents), 0) FROM spend WHERE session_id = :session"))
