@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.event import Actor, Event, EventData, Kind, Subject, Visibility
+from schemas.marker import Lineage, Marker
 from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
 from schemas.policy.shapes import OutputPolicy, Refusal
 from schemas.redaction import without_secrets
@@ -99,7 +100,7 @@ class Fact:
     address: Mapping[str, str] = field(default_factory=dict)
     artefact: str | None = None
     marked: str | None = None
-    """The run that a hidden marker of ours names, where the text does not show it."""
+    """What markers of ours in it say (`schemas.marker.markers_in`), where the text does not show them."""
     type: str | None = None
     """What the vendor calls it, where `kind` is `other` and the name is worth keeping: the event's type says it."""
 
@@ -204,6 +205,13 @@ class Post:
     """The hub's own secrets, which nothing that is posted may contain."""
     wanted_at: float = 0.0
     """When it was wanted, in seconds since the epoch on the database's clock: the same at each attempt."""
+    lineage: Lineage | None = None
+    """Of the run, signed, for the marker; None: what is posted is no run's of this hub."""
+
+    @property
+    def marker(self) -> Marker:
+        """What is hidden in the post."""
+        return Marker(self.run, self.slot, self.lineage)
 
 
 class PostError(ConnectorError):

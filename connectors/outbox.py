@@ -310,6 +310,7 @@ class Outbox:
                     policy=result.policy,
                     known=secrets,
                     wanted_at=claim.wanted_at,
+                    lineage=claim.lineage,
                 ),
                 outbound.poster,
             )

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,11 +28,13 @@ from connectors.base import (
 from connectors.observations import Observations
 from connectors.outbox import Outbound, backoff
 from connectors.presence_words import check_words, link_of, status_text
+from schemas.marker import Lineage
 from schemas.policy.gate import Gate
 from schemas.result import Receipt
 from storage import presence
 from storage.bell import Bell
 from storage.database import Database, StorageUnavailableError
+from storage.lineage import lineage_of
 from storage.presence import CHECK, SEEN, STATUS, Outcome, PresenceClaim, Wanted, quiet_for
 from storage.presence_tables import PresenceStatus
 from storage.standing import Standing, pulls_of, standing_of
@@ -71,6 +73,7 @@ class _Look:
     claim: PresenceClaim
     standing: Standing | None
     pulls: list[tuple[str, str]] = field(default_factory=list)
+    lineage: Lineage | None = None
 
 
 class Presence:
@@ -145,9 +148,12 @@ class Presence:
                 looks.append(_Look(claim, None))
                 continue
             standing = standing_of(connection, claim.run_id, claim.wanted)
-            looks.append(
-                _Look(claim, standing, pulls_of(connection, claim.run_id) if claim.kind == CHECK else [])
-            )
+            if claim.kind == STATUS:
+                looks.append(_Look(claim, standing, lineage=lineage_of(connection, claim.run_id)))
+            else:
+                looks.append(
+                    _Look(claim, standing, pulls_of(connection, claim.run_id) if claim.kind == CHECK else [])
+                )
         return looks
 
     async def _carry_out(self, look: _Look, *, until: float) -> None:
@@ -203,7 +209,7 @@ class Presence:
         elif look.standing is None:
             return Outcome(claim, PresenceStatus.DROPPED, error="the run is not there any more")
         elif claim.kind == STATUS:
-            outcome = await self._status(claim, look.standing, outbound)
+            outcome = await self._status(look, look.standing, outbound)
         else:
             outcome = await self._check(look, look.standing, outbound)
         if outcome.shown is not None:
@@ -220,7 +226,8 @@ class Presence:
         receipt = await outbound.poster.create(post)
         return Outcome(claim, PresenceStatus.SHOWN, receipt=receipt, shown=SEEN)
 
-    async def _status(self, claim: PresenceClaim, standing: Standing, outbound: Outbound) -> Outcome:
+    async def _status(self, look: _Look, standing: Standing, outbound: Outbound) -> Outcome:
+        claim = look.claim
         ended = standing.status in RUN_TERMINAL
         if claim.receipt is None and claim.wanted.follow_up and claim.shown is None:
             # It may be told with others, in another run's message: then that run's status speaks for it.
@@ -240,6 +247,7 @@ class Presence:
         if shown == claim.shown and claim.receipt is not None:
             return Outcome(claim, status, delay=quiet_for(claim), untried=True)
         post = _post(outbound, claim.run_id, claim.slot, "comment", {"text": text}, claim.wanted)
+        post = replace(post, lineage=look.lineage)
         poster, receipt = outbound.poster, claim.receipt
         if receipt is None and claim.tried > 1:
             receipt = await poster.find(post)

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from connectors.base import Fact
-from connectors.markers import marked_run
+from schemas.marker import markers_in
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -48,7 +48,7 @@ _EDGES: Final = re.compile(r"\A(?:[ \t]*\n)+|\s+\Z")
 def as_shown(
     fact: Fact, *, mentions: Callable[[str], tuple[str, ...]] | None = None, footnotes: bool = False
 ) -> Fact:
-    """The fact without what Markdown hides in its text and in what changed; our own marker is kept as `marked`.
+    """The fact without what Markdown hides in its text and in what changed; markers of ours are kept as `marked`.
 
     `mentions` reads them from a text. The key stays: it names the fact as the vendor sent it.
     """
@@ -57,7 +57,7 @@ def as_shown(
     named = fact.mentions
     if named and mentions is not None and text != fact.text:
         named = mentions(text)
-    return replace(fact, text=text, changed=changed, mentions=named, marked=marked_run(fact.text))
+    return replace(fact, text=text, changed=changed, mentions=named, marked=markers_in(fact.text))
 
 
 def _change(change: object, *, footnotes: bool) -> Any:

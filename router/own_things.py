@@ -6,7 +6,6 @@ A marker in a text shows where the text comes from, not who sent it: it stops, a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,19 +13,17 @@ from typing import Final
 from sqlalchemy import Connection
 
 from router.engine import OPENED, RuleSet
-from router.loops import MAX_TURNS, note_for
+from router.lineage import DEPTH, MAX_DEPTH, deeper, markers_of
+from router.loops import note_for
 from router.verdicts import Verdict, VerdictOutcome
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.result import Result
+from storage.lineage import is_copy, marker_key
 from storage.results import want_result
 from storage.routing import RecordedVerdict, dispatch_of_run, last_dispatch, made_by_us, run_exists
 
-DEPTH: Final = "depth"
 LOOP: Final = "loop"
-MAX_DEPTH: Final = MAX_TURNS
-"""What a person or a system caused has depth 0. A dispatch of this depth is not made."""
-_OWN_MARKER: Final = re.compile(r"triggerhub run=(run_[0-9a-f]{8,64})")
 _NOTE: Final = (
     f"This was opened by an agent that was started by what an agent opened, {MAX_DEPTH} times in a row, so it starts "
     "no further one. As soon as a person says something to an agent, it goes on."
@@ -53,11 +50,17 @@ def maker_of(connection: Connection, event: Event) -> Maker | None:
         made = made_by_us(connection, connection_name=event.connection, artefact=artefact)
         if made is not None:
             return Maker(made, made.partition(":")[0], proven=True)
-    found = _OWN_MARKER.search(event.data.text)
-    marked = event.data.marked or (found[1] if found else None)
-    if marked is None or not run_exists(connection, marked):
-        return None
-    return Maker(marked, marked, proven=event.data.actor.is_self)
+    elif event.data.kind not in OPENED:
+        return None  # it tells of something that was there before, with that thing's text
+    for marker in markers_of(event):
+        genuine = marker.is_genuine(marker_key(connection))
+        if not genuine and not run_exists(connection, marker.run):
+            continue
+        if event.data.actor.is_self:
+            return Maker(marker.run, marker.run, proven=True)
+        if not genuine or not is_copy(connection, marker, artefact):
+            return Maker(marker.run, marker.run, proven=False)
+    return None
 
 
 def judge_own(
@@ -97,7 +100,7 @@ def judge_own(
                 note = note_for(made_in, event, slot=DEPTH, text=_NOTE)
                 posts += [note] if want_result(connection, note, tool_use_id=None) else []
         else:
-            dispatch = dispatch.model_copy(update={"depth": made_in.depth + 1})
+            dispatch = deeper(dispatch, made_in.depth + 1, root=made_in.beginning)
             reason = f"{verdict.reason}; opened by {made_in.rule}, and the rule lets in what agents open"
             kept = _kept(verdict, maker)
             recorded.append(replace(kept, reason=reason, dispatch=dispatch))
@@ -121,7 +124,7 @@ def with_depth(connection: Connection, verdict: RecordedVerdict) -> RecordedVerd
     before = last_dispatch(connection, dispatch.conversation)
     if before is None or not before.depth:
         return verdict
-    return replace(verdict, dispatch=dispatch.model_copy(update={"depth": before.depth}))
+    return replace(verdict, dispatch=deeper(dispatch, before.depth, root=before.beginning))
 
 
 def _kept(verdict: Verdict, maker: Maker | None) -> RecordedVerdict:

@@ -27,6 +27,7 @@ from router.follow_ups import (
     told_too_narrow,
 )
 from router.hearing import hear
+from router.lineage import stop_chains
 from router.loops import SPOKEN, stop_loops
 from router.own_things import Maker, judge_own, maker_of, with_depth
 from router.pausing import paused_rules, paused_verdict
@@ -239,7 +240,7 @@ class Router:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
         recorded = {name: with_depth(connection, one) for name, one in recorded.items()}
-        recorded, notes = (recorded, []) if is_replay else stop_loops(connection, event, recorded)
+        recorded, notes = (recorded, []) if is_replay else _stopped(connection, event, recorded)
         return Judgement(list(recorded.values()), self._learnt(event, owners, recorded), notes)
 
     def _own(
@@ -369,6 +370,15 @@ class Router:
             if begun and rule is not None and verdict.dispatch is not None:
                 learnt.append(Learnt(verdict.dispatch.conversation, learning.links(event, rule)))
         return [one for one in learnt if one.links or one.recognised]
+
+
+def _stopped(
+    connection: Connection, event: Event, recorded: Mapping[str, RecordedVerdict]
+) -> tuple[dict[str, RecordedVerdict], list[Result]]:
+    """The verdicts without what would only go on between programs, and at most one note about that."""
+    recorded, told = stop_loops(connection, event, recorded)
+    recorded, more = stop_chains(connection, event, recorded)
+    return recorded, told + more
 
 
 def _message(one: Dispatch | Result) -> Message:

@@ -157,7 +157,14 @@ class Dispatch(BaseModel):
     event: Event
     depth: int = 0
     """How many runs lie between what a person or a system caused and this one, each started by what the last opened."""
+    root: str | None = None
+    """Identifier of that first event; None: it is `event`."""
     traceparent: str | None = None
+
+    @property
+    def beginning(self) -> str:
+        """Identifier of the event with which it all began."""
+        return self.root or self.event.id
 
     @property
     def origin(self) -> Origin:

@@ -135,8 +135,8 @@ class EventData(_Shape):
     artefact: str | None = None
     """Identifier of the thing this event tells of (a comment's id, a message's ts), comparable with a receipt's."""
     marked: str | None = None
-    """The run that a hidden marker of triggerhub in the vendor's text names; `text` does not show it. Anybody can write
-    one."""
+    """What hidden markers of triggerhub in the vendor's text say, a line each (`schemas.marker`); `text` does not show
+    them. Anybody can copy one."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The vendor's body, whole. Empty when it would not fit a Kafka message: then `dataref` says where it is."""
 

@@ -9,10 +9,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 from sqlalchemy import Connection, and_, or_, select, update
 
+from schemas.marker import Lineage
 from schemas.result import Receipt, Result
 from schemas.topics import RESULTS
 from storage import outbox
 from storage.clock import db_now, read_clock
+from storage.lineage import lineage_of
 from storage.links import learn_from_post
 from storage.rows import insert_new, plain, table
 from storage.spacing import Spacing
@@ -41,6 +43,8 @@ class ResultClaim:
     """Seconds since it was wanted."""
     wanted_at: float = 0.0
     """Seconds since the epoch."""
+    lineage: Lineage | None = None
+    """Of its run, for the marker."""
 
     @property
     def counted(self) -> int:
@@ -215,6 +219,7 @@ def claim_results(
                 excused=excused,
                 age=now - row.created_at,
                 wanted_at=row.created_at,
+                lineage=lineage_of(connection, result.run),
             )
         )
     return claims

@@ -23,13 +23,13 @@ from schemas.dispatch import Dispatch
 from schemas.topics import DISPATCHES, EVENTS
 from storage import conversations, outbox, replays
 from storage.clock import read_clock
+from storage.dispatches import store_dispatch
 from storage.links import Link, Ownership, learn, link_subject
 from storage.presence_tables import PresenceRow
 from storage.replays import Replay
 from storage.rows import insert_new, plain, table
 from storage.statements import Fixed
 from storage.tables import (
-    DispatchRow,
     EventRow,
     ResultRow,
     RunRow,
@@ -173,17 +173,7 @@ def record_routing(
         )
     made: list[Dispatch] = []
     for dispatch in (verdict.dispatch for verdict in verdicts if verdict.dispatch):
-        row = {
-            "id": dispatch.id,
-            "event_id": event_id,
-            "rule": dispatch.rule,
-            "conversation": dispatch.conversation,
-            "body": dispatch.model_dump_json().encode(),
-            "created_at": now,
-            "kind": dispatch.event.data.kind,
-            "artefact": plain(dispatch.event.data.artefact, limit=500),
-        }
-        if insert_new(connection, DispatchRow, [row]):
+        if store_dispatch(connection, dispatch, dispatch.model_dump_json().encode(), now=now):
             # At once, so that what comes a moment later finds its conversation.
             conversations.open_conversation(connection, dispatch, now=now)
             outbox.put(connection, DISPATCHES.name, ref=dispatch.id, key=dispatch.conversation, now=now)

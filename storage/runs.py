@@ -22,11 +22,12 @@ from storage import follow_ups, holding, outbox, pauses, presence
 from storage.caps import Admission, Gauge
 from storage.clock import db_now, read_clock
 from storage.conversations import open_conversation, run_id_of
-from storage.rows import insert_new, plain, table
+from storage.dispatches import store_dispatch
+from storage.rows import insert_new, table
 from storage.spacing import Spacing
 from storage.statements import Fixed
 from storage.states import RUN_ACTIVE, RUN_TERMINAL, check_move
-from storage.tables import ACTIVE_RUN, ConversationRow, DispatchRow, RunRow, RunStatus
+from storage.tables import ACTIVE_RUN, ConversationRow, RunRow, RunStatus
 
 SPACING: Final = Spacing()
 CLOCK_STEP: Final = 1e-5
@@ -66,19 +67,8 @@ def take_dispatch(connection: Connection, dispatch: Dispatch, body: bytes) -> bo
     now = read_clock(connection)
     wait = max(0.0, dispatch.debounce_seconds)
     gather = max(wait, dispatch.gather_seconds) if dispatch.follow_up else 0.0
-    dispatch_row = {
-        "id": dispatch.id,
-        "event_id": dispatch.event.id,
-        "rule": dispatch.rule,
-        "conversation": dispatch.conversation,
-        "body": body,
-        "created_at": now,
-        "kind": dispatch.event.data.kind,
-        "artefact": plain(dispatch.event.data.artefact, limit=500),
-    }
-    insert_new(
-        connection, DispatchRow, [dispatch_row]
-    )  # absent only where another program published the dispatch
+    # New only where another program published the dispatch.
+    store_dispatch(connection, dispatch, body, now=now)
     new = insert_new(
         connection,
         RunRow,

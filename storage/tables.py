@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 import storage.canary_tables
 import storage.healing_tables
+import storage.hub_tables
 import storage.presence_tables
 import storage.spend_tables  # noqa: F401 - registers its tables on the metadata
 from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
@@ -230,6 +231,9 @@ class DispatchRow(SQLModel, table=True):
     """Of the event: what was told before is known by it when it is edited."""
     folded: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     """Further events of the same kind that came while its run waited for them (`debounce`)."""
+    root_event: str | None = None
+    """With what it all began; None: written before this was kept, and it is the dispatch's own event."""
+    depth: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 ACTIVE_RUN = "status IN ('creating','sending','running','stopping','waiting','reporting')"

@@ -19,7 +19,7 @@ from connectors.github.destinations import number_of, origin_id, repository_of, 
 from connectors.github.mentions import disarm
 from connectors.github.outputs import CommentArguments, ThreadTarget
 from connectors.github.rest import PAGE, newest_first, objects
-from connectors.markers import marker
+from connectors.markers import marker, opening
 from schemas.result import Receipt
 
 MAX_COMMENT: Final = 60_000
@@ -28,13 +28,13 @@ MAX_COMMENT: Final = 60_000
 
 def marked(post: Post, text: str) -> str:
     """The body to send: marker first, then the text with its mentions disarmed, within the limit."""
-    first = marker(post.run, post.slot)
+    first = marker(post.marker)
     return f"{first}\n{clip(disarm(text, but=post.policy.mentions), MAX_COMMENT - len(first) - 1)}"
 
 
 def is_marked(post: Post, thing: Mapping[str, Any]) -> bool:
     """True where `thing` begins with this very post's marker. Later lines do not count, as in a quotation."""
-    return (text_at(thing, "body") or "").lstrip().startswith(marker(post.run, post.slot))
+    return (text_at(thing, "body") or "").lstrip().startswith(opening(post.run, post.slot))
 
 
 class Comments:

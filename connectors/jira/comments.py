@@ -13,18 +13,17 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from connectors.base import Identity, Post, PostGoneError, PostRefusedError, PostUncertainError
-from connectors.body import get, id_at, text_at
+from connectors.body import get, id_at
 from connectors.clip import clip
 from connectors.jira.adf import to_adf
 from connectors.jira.client import JiraClient, JiraMissingError, JiraRefusalError, identifiers, issue_path
+from connectors.jira.marks import anchor_of, carries, property_of
 from connectors.jira.outputs import CommentArguments
 from connectors.jira.wiki import to_wiki
 from schemas.result import Receipt
 
 LIMIT: Final = 30_000
 """Characters. Jira Cloud takes 32,767 of its stored form, which is longer than what we send."""
-MARKER_PROPERTY: Final = "triggerhub.marker"
-"""Changing this breaks the finding of earlier comments."""
 INTERNAL_PROPERTY: Final = "sd.public.comment"
 PAGE: Final = 100
 MAX_PAGES: Final = 20
@@ -58,7 +57,9 @@ class Comments:
             if not isinstance(comments, list) or not comments:
                 return None
             for comment in comments:
-                if self._is_marked(comment, post) and await self._is_ours(comment):
+                if carries(comment, run=post.run, slot=post.slot, cloud=self._cloud) and await self._is_ours(
+                    comment
+                ):
                     return self._receipt(post, issue, comment, note="found from an earlier attempt")
             start += len(comments)
             total = page.get("total")
@@ -107,7 +108,7 @@ class Comments:
         payload: dict[str, Any] = {"body": body}
         properties = []
         if self._cloud:
-            properties.append({"key": MARKER_PROPERTY, "value": {"run": post.run, "slot": post.slot}})
+            properties.append(property_of(post.marker))
         if post.to_origin and post.origin.visibility == "restricted":
             payload.update(_visibility(post))
             if post.origin.address.get("internal") == "true":
@@ -120,7 +121,7 @@ class Comments:
         """The text in Jira's form. Called in a thread: thousands of brackets keep the parser busy."""
         if self._cloud:
             return to_adf(text)
-        anchor = "\n\n" + _anchor(post)
+        anchor = "\n\n" + anchor_of(post.marker)
         room = LIMIT
         wiki = to_wiki(text)
         while len(wiki) + len(anchor) > LIMIT and room > 1:
@@ -137,17 +138,6 @@ class Comments:
             room = room * 3 // 4
             body = self._body(post, clip(text, room))
         return body
-
-    def _is_marked(self, comment: object, post: Post) -> bool:
-        if not self._cloud:
-            return _anchor(post) in (text_at(comment, "body") or "")
-        properties = get(comment, "properties")
-        return isinstance(properties, list) and any(
-            text_at(entry, "key") == MARKER_PROPERTY
-            and text_at(entry, "value", "run") == post.run
-            and text_at(entry, "value", "slot") == post.slot
-            for entry in properties
-        )
 
     async def _is_ours(self, comment: object) -> bool:
         """True unless the author is known to be somebody else, who may have copied our marker."""
@@ -168,11 +158,6 @@ class Comments:
             page = f"{self._client.settings.site}/browse/{quote(issue, safe='')}"
         url = f"{page}?focusedCommentId={number}#comment-{number}" if page is not None else None
         return Receipt(url=url, artefact=f"comment:{number}", note=note)
-
-
-def _anchor(post: Post) -> str:
-    """Changing this breaks the finding of earlier comments."""
-    return f"{{anchor:triggerhub.{quote(post.run, safe='')}.{quote(post.slot, safe='')}}}"
 
 
 def _visibility(post: Post) -> dict[str, Any]:

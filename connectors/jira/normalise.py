@@ -15,6 +15,7 @@ from typing import Any, Final
 from connectors.base import Fact, Identity, Normalised, Outcome, Request
 from connectors.body import body_hash, get, id_at, read_object, text_at
 from connectors.jira import changes, payloads
+from connectors.jira.marks import without_marks
 from connectors.jira.mentions import mentions
 from schemas.event import Actor, Kind, Subject, Visibility
 
@@ -263,7 +264,7 @@ def _comment(delivery: _Delivery, about: Subject, kind: Kind) -> Fact:
             (payloads.moment(comment, "updated") or delivery.stamp(),) if kind == "comment.edited" else ()
         )
         key = delivery.key("comment", number, kind, *edition)
-    words = payloads.rich_text(get(comment, "body"))
+    words, marked = without_marks(comment, payloads.rich_text(get(comment, "body")))
     return Fact(
         kind=kind,
         actor=_commenter(delivery, comment, kind),
@@ -277,6 +278,7 @@ def _comment(delivery: _Delivery, about: Subject, kind: Kind) -> Fact:
         visibility=_visibility(delivery),
         address=address,
         artefact=f"comment:{number}" if number else None,
+        marked=marked,
     )
 
 

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from connectors.clip import clip
+from schemas.marker import Marker
 
 MAX_COMMENT: Final = 20_000
 """Characters. Sentry documents no limit; longer comments are unreadable in its sidebar."""
@@ -18,22 +19,24 @@ _MARKER: Final = re.compile(r"^[ \t]*\[//\]: # \(triggerhub .*$", re.MULTILINE)
 _BLANKS: Final = re.compile(r"\n{3,}")
 
 
-def marker(run: str, slot: str) -> str:
+def marker(mark: Marker) -> str:
     """The line by which a later attempt finds the comment. Changing this breaks the finding of earlier
     posts."""
-    return f"[//]: # (triggerhub run={run} slot={slot})"
+    return f"[//]: # ({mark.words})"
 
 
-def compose(text: str, *, run: str, slot: str) -> str:
+def compose(text: str, mark: Marker) -> str:
     """`text` normalised (line ends, blank lines, no NUL, no marker of anybody's) with our marker as its
     last line."""
     words = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     words = _BLANKS.sub("\n\n", _MARKER.sub("", words)).strip()
-    line = marker(run, slot)
+    line = marker(mark)
     # A definition cannot interrupt a paragraph, hence the blank line.
     return f"{clip(words, MAX_COMMENT - len(line) - 2)}\n\n{line}"
 
 
 def carries(text: str, *, run: str, slot: str) -> bool:
     """Whether a comment found at Sentry is the one of this run and slot."""
-    return marker(run, slot) in text.splitlines()
+    begun = f"[//]: # ({Marker(run, slot).words}"
+    # Signed or not: earlier versions did not sign.
+    return any(line.startswith((f"{begun})", f"{begun} ")) for line in text.splitlines())

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from connectors.base import Fact, Identity, Normalised, Outcome, Request, UnreadableError
 from connectors.body import body_hash, epoch, get, id_at, read_object, text_at, time_at
-from connectors.markers import marked_run
 from connectors.sentry import payloads, wording
 from connectors.sentry.actors import read_actor
 from connectors.sentry.payloads import MAX_KEY, MAX_TITLE, clean
 from connectors.sentry.pulls import split_address
 from connectors.shown import shown
 from schemas.event import Actor, Kind, Subject
+from schemas.marker import markers_in
 
 RESOURCE_HEADER: Final = "sentry-hook-resource"
 MAX_NAME: Final = 80
@@ -284,7 +284,7 @@ def _comment(delivery: _Delivery) -> Fact | None:
         key=delivery.key(number, comment, once=delivery.action != "updated"),
         # Before it is shortened: half a comment of HTML would show.
         text=wording.lines([shown(said)]),
-        marked=marked_run(said),
+        marked=markers_in(said),
         at=time_at(delivery.data, "timestamp"),
         address={"issue": number, "comment": comment},
         artefact=f"comment:{comment}",

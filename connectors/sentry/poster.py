@@ -80,7 +80,7 @@ class SentryPoster(Poster):
             return await super().update(post, receipt)
         issue, organization = _issue(post), self._organization(post)
         what = "changing the comment"
-        text = compose(post.arguments.text, run=post.run, slot=post.slot)
+        text = compose(post.arguments.text, post.marker)
         path = f"{_path(organization, issue)}/comments/{number}/"
         response = await self._client.call("PUT", path, what=what, json={"text": text})
         if response.status_code == httpx.codes.NOT_FOUND:
@@ -119,7 +119,7 @@ class SentryPoster(Poster):
         self, post: Post, arguments: CommentArguments, organization: str, issue: str
     ) -> Receipt:
         what = "writing the comment"
-        text = compose(arguments.text, run=post.run, slot=post.slot)
+        text = compose(arguments.text, post.marker)
         response = await self._client.call(
             "POST", f"{_path(organization, issue)}/comments/", what=what, json={"text": text}
         )

@@ -18,6 +18,7 @@ from connectors.base import Fact, Identity, Normalised, Outcome, UnreadableError
 from connectors.body import epoch, get, text_at
 from connectors.slack.people import Home, bot_users, event_actor, home_of_event
 from connectors.slack.places import Place, artefact, bounded, reaction_artefact, short_id_at
+from connectors.slack.search import marked_in
 from connectors.slack.text import mentioned, raw_text, readable
 from schemas.event import Actor, Kind
 
@@ -112,6 +113,7 @@ def _message(body: Mapping[str, Any], kind: str, *, home: Home, identity: Identi
         visibility=place.visibility,
         address=place.address,
         artefact=artefact(channel, ts),
+        marked=marked_in(event),
     )
 
 

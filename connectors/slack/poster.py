@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.base import (
@@ -131,7 +131,7 @@ class SlackPoster(Poster):
             "text": shown,
             "parse": "none",
             "link_names": False,
-            "metadata": mark(post.run, post.slot, 1),
+            "metadata": mark(post.marker, 1),
         }
         if isinstance(post.arguments, AskArguments):
             body["blocks"] = blocks(shown, post.arguments.value)
@@ -207,7 +207,7 @@ class SlackPoster(Poster):
             "link_names": False,
             "unfurl_links": False,
             "unfurl_media": False,
-            "metadata": mark(post.run, post.slot, number),
+            "metadata": mark(post.marker, number),
         }
         if thread is not None:
             body["thread_ts"] = thread
@@ -237,7 +237,7 @@ class SlackPoster(Poster):
             "text": cut(_text(post, arguments.text), most=1)[0],
             "parse": "none",
             "link_names": False,
-            "metadata": mark(post.run, newest.slot, newest.part, updated=post.slot),
+            "metadata": mark(replace(post.marker, slot=newest.slot), newest.part, updated=post.slot),
         }
         await self._api.write("chat.update", body)
         return await self._receipt(spot, newest.ts, opened=False)

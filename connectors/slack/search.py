@@ -14,6 +14,7 @@ from typing import Any, Final
 from connectors.base import PostUncertainError
 from connectors.body import get, id_at, text_at
 from connectors.slack.api import SlackApi
+from schemas.marker import Marker, markers_in
 
 EVENT_TYPE: Final = "triggerhub_post"
 """`metadata.event_type` of our messages. Changing this breaks the finding of earlier posts."""
@@ -48,14 +49,25 @@ class Found:
     """Identifiers of whoever wrote it, as user, bot and app. Another app may have copied our metadata."""
 
 
-def mark(run: str, slot: str, part: int, *, updated: str | None = None) -> dict[str, Any]:
+def mark(marker: Marker, part: int, *, updated: str | None = None) -> dict[str, Any]:
     """The hidden metadata of one message. Other apps in the workspace can read it, so it holds identifiers
     only.
     """
-    payload: dict[str, Any] = {"run": run, "slot": slot, "part": part}
+    payload: dict[str, Any] = {"run": marker.run, "slot": marker.slot, "part": part}
+    if marker.lineage is not None:
+        payload["lineage"] = marker.lineage.words
     if updated is not None:
         payload["updated"] = updated
     return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+
+def marked_in(message: object) -> str | None:
+    """What our metadata on a message says (`schemas.marker`), where Slack gives it."""
+    if get(message, "metadata", "event_type") != EVENT_TYPE:
+        return None
+    payload = get(message, "metadata", "event_payload")
+    run, slot, lineage = (text_at(payload, name) for name in ("run", "slot", "lineage"))
+    return markers_in(f"triggerhub run={run} slot={slot} {lineage}")
 
 
 async def messages_of_run(api: SlackApi, spot: Spot, *, run: str, below: bool) -> list[Found]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from connectors.markers import read_marker
 
-_SENTRY: Final = re.compile(r"^\[//\]: # \(triggerhub run=(\S+) slot=(\S+)\)$", re.MULTILINE)
+_SENTRY: Final = re.compile(r"^\[//\]: # \(triggerhub run=(\S+) slot=([^\s)]+)(?: [^)\n]*)?\)$", re.MULTILINE)
 _RUN: Final = re.compile(r"^Run: (run_[0-9a-f]+)$", re.MULTILINE)
 
 

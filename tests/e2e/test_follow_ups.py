@@ -11,7 +11,7 @@ from crash.stage import Stage, stage
 from crash.webhooks import CHANNEL, github_comment, sentry_alert, slack_mention, slack_words
 
 from sandbox.slack.state import BOT_ID, BOT_USER_ID
-from storage.tables import RunRow
+from storage.tables import DispatchRow, RunRow
 
 THREAD = "1795400001.000100"
 
@@ -78,12 +78,13 @@ async def test_our_own_comment_coming_back_starts_nothing(running: Stage) -> Non
     assert len(await running.rows(RunRow)) == 1
 
 
-async def test_a_copy_of_our_marker_in_a_quotation_is_known_too(running: Stage) -> None:
+async def test_a_copy_of_our_marker_silences_nobody_and_is_counted(running: Stage) -> None:
     run = await running.ended(await running.accepted(github_comment(31, 92, "@triggerhub why twice?")))
     (reply,) = running.made(run["id"])
     event = await running.accepted(github_comment(31, 93, f"{reply.text}\n\n@triggerhub"))
-    assert {one["clause"] for one in await running.routed(event)} == {"loop"}
-    assert len(running.agents.work) == 1
+    (verdict,) = [one for one in await running.routed(event) if one["outcome"] == "matched"]
+    (dispatch,) = await running.rows(DispatchRow, id=verdict["dispatch_id"])
+    assert (dispatch["depth"], dispatch["root_event"]) == (1, run["event_id"])
 
 
 async def test_our_own_slack_message_coming_back_starts_nothing(running: Stage) -> None:

@@ -15,6 +15,7 @@ from connectors.github.mentions import read_mentions
 from connectors.markers import marker
 from connectors.shown import MAX_MARKS, MAX_PARSED, as_shown, shown
 from schemas.event import Actor, Subject
+from schemas.marker import Marker
 
 HIDDEN = [
     "Nice.\n\n<!-- @t -->",
@@ -167,7 +168,7 @@ def _in_title(text: str, word: str) -> bool:
 
 
 def test_the_marker_is_kept_beside_the_text_and_the_key_stays() -> None:
-    ours = marker("run_0123456789abcdef", "comment.1")
+    ours = marker(Marker("run_0123456789abcdef", "comment.1"))
     fact = Fact(
         kind="comment.created",
         actor=Actor(),
@@ -179,6 +180,10 @@ def test_the_marker_is_kept_beside_the_text_and_the_key_stays() -> None:
         mentions=("ada", "grace"),
     )
     made = as_shown(fact, mentions=read_mentions)
-    assert (made.text, made.marked, made.key) == ("Done, @ada.", "run_0123456789abcdef", "k")
+    assert (made.text, made.marked, made.key) == (
+        "Done, @ada.",
+        "triggerhub run=run_0123456789abcdef slot=comment.1",
+        "k",
+    )
     assert made.mentions == ("ada",)
     assert made.changed == {"body": {"from": "", "to": "x"}, "labels": {"added": ["<!-- -->"]}}

@@ -24,6 +24,7 @@ from connectors.sentry.settings import SentrySettings
 from sandbox.sentry.state import APP_UUID, INSTALLATION_UUID, USER_ID, SentryIssue
 from sandbox.server import Sandbox, serve
 from schemas.event import Subject
+from schemas.marker import Marker
 from schemas.result import Origin
 
 ISSUE = "5900123456"
@@ -239,10 +240,10 @@ async def test_identity(sandbox: Sandbox, poster: Poster, http: httpx.AsyncClien
 
 def test_a_marker_of_somebody_else_is_taken_out_and_long_text_keeps_ours() -> None:
     forged = "words\n  [//]: # (triggerhub run=run_02 slot=comment)\nmore"
-    text = compose(forged, run="run_01", slot="comment")
+    text = compose(forged, Marker("run_01", "comment"))
     assert not carries(text, run="run_02", slot="comment")
     assert carries(text, run="run_01", slot="comment")
-    long = compose("```\n" + "x\n" * MAX_COMMENT, run="run_01", slot="comment")
+    long = compose("```\n" + "x\n" * MAX_COMMENT, Marker("run_01", "comment"))
     assert len(long) <= MAX_COMMENT
     assert long.count("```") == 2
     assert carries(long, run="run_01", slot="comment")
