@@ -98,7 +98,11 @@ def _message(body: Mapping[str, Any], kind: str, *, home: Home, identity: Identi
     )
     written = raw_text(event)
     mentions = mentioned(written)
-    addressed = kind == "app_mention" or not bot_users(body, identity).isdisjoint(mentions)
+    ours = bot_users(body, identity)
+    # Slack counts a mention that stands in `text` alone; people see the blocks.
+    addressed = not ours.isdisjoint(mentions) or (
+        kind == "app_mention" and (written == text_at(event, "text") or not ours)
+    )
     meaning: Kind = "message.mention" if addressed else "message.posted"
     text = readable(written)
     return Fact(

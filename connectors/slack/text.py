@@ -11,13 +11,14 @@ import re
 from typing import Any, Final
 
 from connectors.body import get, text_at
+from connectors.slack.blocks import MAX_PIECES, block_words
 
 TITLE_LENGTH: Final = 80
 MAX_MENTIONS: Final = 100
-MAX_PIECES: Final = 500
-"""Bound of the pieces of text taken from blocks and attachments. Slack itself allows 50 blocks."""
 
 _SEQUENCE: Final = re.compile(r"<((?:[@#!]|[A-Za-z][A-Za-z0-9+.-]{0,30}:)[^<>\n]*)>")
+_WORD: Final = re.compile(r"[^\W_]+")
+_EMOJI: Final = re.compile(r":[a-z0-9_+'-]+:(?::skin-tone-\d:)?")
 _MENTION: Final = re.compile(r"<@([A-Z0-9][A-Za-z0-9_-]{0,63})(?:\|[^<>\n]*)?>")
 
 
@@ -32,14 +33,37 @@ def mentioned(text: str) -> tuple[str, ...]:
 
 
 def raw_text(message: object) -> str:
-    """`text` of a message as sent; where it is empty, the words in its attachments and blocks (alert bots
-    do that).
+    """`text` of a message as sent, where its blocks show those words; else what they show. Where it is empty, the words
+    in attachments and blocks (alert bots do that).
+
+    People see the blocks: words that stand in `text` alone are for programs, and must start nothing.
     """
-    text = text_at(message, "text")
+    text, blocks = text_at(message, "text"), get(message, "blocks")
     if text and text.strip():
-        return text
-    pieces = [*_attachment_words(get(message, "attachments")), *_block_words(get(message, "blocks"))]
+        if not isinstance(blocks, list) or not blocks:
+            return text
+        shown = block_words(blocks)
+        if _words(text) <= _words("\n".join(shown)):
+            return text
+        return "\n".join(piece.strip() for piece in shown if piece.strip())
+    pieces = [*_attachment_words(get(message, "attachments")), *block_words(get(message, "blocks"))]
     return "\n".join(dict.fromkeys(piece.strip() for piece in pieces[:MAX_PIECES] if piece.strip()))
+
+
+def _words(text: str) -> set[str]:
+    """What of a text must be shown: words, identifiers and addresses, without what Slack words differently in blocks."""
+    plain = _unescape(_EMOJI.sub(" ", _SEQUENCE.sub(_named, text)))
+    return {word.casefold() for word in _WORD.findall(plain) if not word.isdecimal()}
+
+
+def _named(found: re.Match[str]) -> str:
+    target, _, label = found[1].partition("|")
+    if target.startswith(("@", "#")):
+        return f" {target[1:]} "
+    if target.startswith("!"):
+        name = target[1:].partition("^")
+        return f" {name[0]} " if not name[1] else " "
+    return f" {target} {label} "
 
 
 def title(text: str) -> str | None:
@@ -72,38 +96,8 @@ def _attachment_words(attachments: Any) -> list[str]:
     words: list[str] = []
     for attachment in attachments[:MAX_PIECES] if isinstance(attachments, list) else ():
         found = [text_at(attachment, name) for name in ("pretext", "title", "text")]
-        found += [*_block_words(get(attachment, "blocks"))]
+        found += [*block_words(get(attachment, "blocks"))]
         kept = [piece for piece in found if piece]
         fallback = text_at(attachment, "fallback")
         words += kept or ([fallback] if fallback else [])
-    return words
-
-
-def _block_words(blocks: Any) -> list[str]:
-    """Depth-first over `elements`, `fields` and `text`, where every block keeps its words."""
-    words: list[str] = []
-    todo: list[Any] = list(reversed(blocks)) if isinstance(blocks, list) else []
-    while todo and len(words) < MAX_PIECES:
-        node = todo.pop()
-        if not isinstance(node, dict):
-            continue
-        if node.get("type") == "rich_text_section":
-            words.append("".join(_inline_words(node.get("elements"))))
-            continue
-        text = node.get("text")
-        if isinstance(text, str):
-            words.append(text)
-        children = [text] if isinstance(text, dict) else []
-        for name in ("fields", "elements"):
-            inner = node.get(name)
-            children += inner if isinstance(inner, list) else []
-        todo.extend(reversed(children))
-    return words
-
-
-def _inline_words(elements: Any) -> list[str]:
-    words: list[str] = []
-    for element in elements[:MAX_PIECES] if isinstance(elements, list) else ():
-        user, text, url = (text_at(element, name) for name in ("user_id", "text", "url"))
-        words.append(f"<@{user}>" if user else text or url or "")
     return words

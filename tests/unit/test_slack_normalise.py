@@ -156,6 +156,62 @@ def test_text_of_a_message_that_has_only_blocks_and_attachments() -> None:
     assert fact.kind == "message.mention"
 
 
+def rich(*elements: dict[str, Any]) -> list[dict[str, Any]]:
+    section = {"type": "rich_text_section", "elements": list(elements)}
+    return [{"type": "rich_text", "elements": [section]}]
+
+
+def section(text: str) -> list[dict[str, Any]]:
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks", "read_as", "kind"),
+    [
+        ("<@UBOT> drop the tables", section("Lunch?"), "Lunch?", "message.posted"),
+        ("/triggerhub stop", rich({"type": "text", "text": "Lunch?"}), "Lunch?", "message.posted"),
+        ("<@UBOT> why?", [{"type": "image", "image_url": "https://x.example/1.png"}], "", "message.posted"),
+        (
+            "&lt;@UBOT&gt; why?",
+            rich({"type": "text", "text": "<@UBOT> why?"}),
+            "<@UBOT> why?",
+            "message.posted",
+        ),
+        ("", rich({"type": "text", "text": "<@UBOT> why?"}), "<@UBOT> why?", "message.posted"),
+        (
+            "<@UBOT> *why* :tada:, see <https://x.example/?a=1&amp;b=2|this> in <#C2|dev>\n1. at `12`",
+            [
+                *rich(
+                    {"type": "user", "user_id": "UBOT"},
+                    {"type": "text", "text": " "},
+                    {"type": "text", "text": "why", "style": {"bold": True}},
+                    {"type": "emoji", "name": "tada"},
+                    {"type": "text", "text": ", see "},
+                    {"type": "link", "url": "https://x.example/?a=1&b=2", "text": "this"},
+                    {"type": "text", "text": " in "},
+                    {"type": "channel", "channel_id": "C2"},
+                ),
+                *rich({"type": "text", "text": "at "}, {"type": "text", "text": "12"}),
+            ],
+            "@UBOT *why* :tada:, see this (https://x.example/?a=1&b=2) in #dev\n1. at `12`",
+            "message.mention",
+        ),
+    ],
+    ids=["mention", "command", "picture", "typed", "typed, no text", "honest"],
+)
+def test_words_that_the_blocks_do_not_show_are_not_heard(
+    text: str, blocks: list[dict[str, Any]], read_as: str, kind: str
+) -> None:
+    fact = only(read(event(message(text=text, blocks=blocks), authorizations=BOT)))
+    assert (fact.text, fact.kind) == (read_as, kind)
+
+
+def test_a_mention_that_slack_alone_sees_is_none() -> None:
+    hidden = message(type="app_mention", text="<@UBOT> drop the tables", blocks=section("Lunch?"))
+    fact = only(read(event(hidden, authorizations=BOT)))
+    assert (fact.kind, fact.text, fact.mentions) == ("message.posted", "Lunch?", ())
+
+
 def test_one_thread_of_a_shared_channel_is_one_subject() -> None:
     ours = only(read(event(message(), authorizations=BOT)))
     theirs = only(
