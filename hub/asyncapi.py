@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from faststream.kafka import KafkaBroker
@@ -37,5 +38,6 @@ def document() -> str:
             schema=bytes,
         )
     specification: Any = AsyncAPI(broker, title="triggerhub", version="1", schema_version="3.0.0")
-    text: str = specification.to_specification().to_json()
-    return text
+    # FastStream keeps publishers in no order: sorted, the contract is the same text every time it is printed.
+    found = json.loads(specification.to_specification().to_json())
+    return json.dumps(found, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,8 @@
-"""Running `triggerhub` as people do: a process of its own, in a folder of its own, with nothing of our environment."""
+"""Running `triggerhub` as people do: a process of its own, in a folder of its own, with nothing of our environment.
+
+The process is forked from one that has the hub imported (`nursery`): an interpreter costs a second or more of CPU, and
+test runs have hundreds of commands. `fresh` runs one in an interpreter of its own; `test_cli_fresh` compares the two.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hub_process import hub_nursery
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = (sys.executable, "-c", "from hub.cli import main; main()")
@@ -42,6 +49,24 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def triggerhub(*arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> Ran:
     """Run a command to its end in `folder`."""
+    with tempfile.TemporaryDirectory(prefix="triggerhub-command-") as said:
+        out, errors = Path(said, "out"), Path(said, "err")
+        life = hub_nursery().begin(
+            ["--command", *map(str, arguments)],
+            environment=environment(env),
+            log=out,
+            errors=errors,
+            folder=folder,
+        )
+        try:
+            code = life.wait(SECONDS)
+        finally:
+            life.kill()
+        return Ran(code, out.read_bytes().decode(), errors.read_bytes().decode())
+
+
+def fresh(*arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> Ran:
+    """The same in an interpreter that has imported nothing yet."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         cwd=folder,

@@ -90,8 +90,8 @@ def engine(request: pytest.FixtureRequest) -> str:
 def remote(engine: str) -> bool:
     """Whether a command asks the API: beside PostgreSQL it does, as a team would, and beside SQLite it reads the file.
 
-    Every command starts an interpreter of its own, so each way is gone with one database; the contract tests try
-    every question and every change on both.
+    Every command is a process of its own, so each way is gone with one database; the contract tests try every
+    question and every change on both.
     """
     return engine == "postgres"
 

@@ -2,7 +2,8 @@
 
 Run as a script, this file *is* the hub's process: `running_hub` as `triggerhub up` runs it, plus switches that put a
 forgetful part in place (`--without`) and a limit on file sizes (`--file-limit`, a full disk); or, with `--nursery`, the
-process from which the hubs of one set-up are forked. No test runs here.
+process from which the hubs of one set-up are forked; or, with `--command`, one of `triggerhub`'s commands. No test
+runs here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ SWITCHES: Final = ("find", "reconcile", "dedup", "sweep", "fence")
 """find: an earlier post is never found. reconcile: neither a session nor a message of an earlier attempt is ever found.
 dedup: every delivery is taken for a new one. sweep: the outbox is never swept. fence: a worker neither gives up what it
 lost nor is kept from writing it (`forgetful`)."""
+_ONE: Final = threading.Lock()
 _ERROR: Final = re.compile(r"^[ |]*[\w.]*(?:Error|Exception): ")
 
 
@@ -230,9 +233,14 @@ def hub_environment(
     }
 
 
-@functools.cache
 def hub_nursery() -> Nursery:
-    """Where the hubs of this test session are born. It ends with the session."""
+    """Where the hubs and commands of this test session are born. It ends with the session."""
+    with _ONE:  # two threads may ask for the first life
+        return _nursery()
+
+
+@functools.cache
+def _nursery() -> Nursery:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     nursery = Nursery(own_folder("nursery"), environment={**inherited(), "PYTHONPATH": paths})
     atexit.register(nursery.close)
@@ -248,10 +256,17 @@ def inherited() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be a hub until SIGTERM, or a nursery of hubs."""
+    """Be a hub until SIGTERM, or a nursery, or a command."""
+    if arguments[:1] == ["--command"]:
+        from hub import cli  # noqa: PLC0415 - the nursery has it
+
+        sys.argv = ["triggerhub", *arguments[1:]]
+        cli.main()
+        return
     if arguments[:1] == ["--nursery"]:
         import hub.api  # noqa: PLC0415 - what follows is imported for all lives together
         import hub.asyncapi  # noqa: PLC0415
+        import hub.cli  # noqa: PLC0415
         import hub.hub  # noqa: F401, PLC0415
 
         serve(arguments[1], main)

@@ -1,6 +1,6 @@
-"""Lives of hubs by fork: one process imports the hub once, and every life begins as a copy of it.
+"""Lives of hubs and of commands by fork: one process imports the hub once, and every life begins as a copy of it.
 
-Importing costs more than two seconds of CPU, and the crash harness begins hundreds of lives. A life shares nothing with
+Importing costs more than two seconds of CPU, and a test run begins hundreds of lives. A life shares nothing with
 another but the imported modules. Run as `hub_process.py --nursery SOCKET`; no test runs here.
 """
 
@@ -41,9 +41,24 @@ class Nursery:
         self._socket: socket.socket | None = None
         self._lines: Any = None
 
-    def begin(self, arguments: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Life:
-        """A life with these arguments, as a fresh interpreter would have it."""
-        pid = self._ask(begin=list(arguments), environment=dict(environment), log=str(log))
+    def begin(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        errors: Path | None = None,
+        folder: Path | None = None,
+    ) -> Life:
+        """A life with these arguments, as a fresh interpreter would have it. What it says on standard error goes to
+        `errors` (default: to the log as well), and it begins in `folder` (default: this process's)."""
+        pid = self._ask(
+            begin=list(arguments),
+            environment=dict(environment),
+            log=str(log),
+            errors=str(errors or log),
+            folder=str(folder or Path.cwd()),
+        )
         return Life(self, int(pid))
 
     def code(self, pid: int) -> int | None:
@@ -157,10 +172,10 @@ def _live(request: Mapping[str, Any], live: Callable[[Sequence[str]], None]) -> 
         if _LIBC is not None:
             _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(nothing, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        for number, path in ((1, request["log"]), (2, request["errors"])):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), number)
+        os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
         live(request["begin"])
