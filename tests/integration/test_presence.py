@@ -28,12 +28,14 @@ from connectors.github.connector import CONNECTOR
 from connectors.outbox import Outbound
 from connectors.presence import Presence
 from hub.metrics import Metrics
+from schemas.marker import Marker
 from schemas.policy.gate import Gate
 from schemas.result import Origin, Receipt
 from storage import presence, runs
 from storage.clock import db_now
 from storage.conversations import run_id_of
 from storage.database import Database
+from storage.lineage import marker_key
 from storage.presence_tables import PresenceRow
 from storage.rows import table
 from storage.tables import RunRow, RunStatus
@@ -48,6 +50,7 @@ class Vendor(Poster):
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.markers: dict[str, Marker] = {}
         self.made: list[str] = []
         self.edits: list[float] = []
         self.errors: list[PostError] = []
@@ -74,6 +77,7 @@ class Vendor(Poster):
         if error is not None and not isinstance(error, PostUncertainError):
             raise error
         note(post.slot)
+        self.markers[post.slot] = post.marker
         self.texts[post.slot] = str(getattr(post.arguments, "text", ""))
         if error is not None:
             raise error
@@ -163,6 +167,20 @@ async def desk(database: Database) -> Desk:
     made = Desk(database)
     await made.make()
     return made
+
+
+async def test_the_message_and_its_edits_are_signed(desk: Desk) -> None:
+    async with desk.showing():
+        await desk.says("Queued")
+        first = desk.vendor.markers.pop(presence.STATUS)
+        await desk.move(RunStatus.RUNNING)
+        await desk.hasten()
+        await desk.says("At work")
+    edited = desk.vendor.markers[presence.STATUS]
+    assert edited == first
+    assert first.is_genuine(await desk.database.read(marker_key))
+    assert first.lineage is not None
+    assert first.lineage.root == desk.dispatch.event.id
 
 
 async def test_changes_that_come_thick_are_few_edits_and_the_last_one_stays(desk: Desk) -> None:
