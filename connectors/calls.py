@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import PostRefusedError, PostRetryError, PostUncertainError
+from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
 
 USER_AGENT: Final = "triggerhub"
 TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0)

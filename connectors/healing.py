@@ -17,19 +17,12 @@ from typing import Final
 
 import structlog
 
-from connectors.base import (
-    Identity,
-    Outcome,
-    PostError,
-    PostRefusedError,
-    PostRetryError,
-    Request,
-    UnreadableError,
-)
+from connectors.base import Identity, Outcome, Request, UnreadableError
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
 from connectors.ingress import Announce, Inbound, message_of, prepare
 from connectors.observations import Observations
 from connectors.outbox import Outbound
+from connectors.poster import PostError, PostRefusedError, PostRetryError
 from schemas.event import Event
 from storage import healing
 from storage.database import Database, StorageUnavailableError

@@ -18,9 +18,12 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from connectors.base import (
-    Connector,
-    Identity,
+from connectors.base import Connector, Identity
+from connectors.circuits import Circuits
+from connectors.healer import Healer
+from connectors.observations import Observations
+from connectors.own_posts import ASK, EDIT, edit
+from connectors.poster import (
     Post,
     Poster,
     PostPolicyError,
@@ -28,10 +31,6 @@ from connectors.base import (
     PostRetryError,
     PostUncertainError,
 )
-from connectors.circuits import Circuits
-from connectors.healer import Healer
-from connectors.observations import Observations
-from connectors.own_posts import ASK, EDIT, edit
 from schemas.policy.approval import APPROVAL
 from schemas.policy.secrets import NONE_KNOWN, KnownSecrets
 from schemas.policy.shapes import Refusal

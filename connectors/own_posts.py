@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from connectors.base import OutputArguments, OutputSpec, OutputTarget, Post, Poster, PostRefusedError
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget, Post, Poster, PostRefusedError
 from schemas.policy.approval import ASK_OUTPUT, EDIT_OUTPUT
 from schemas.result import Receipt
 

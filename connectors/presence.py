@@ -17,16 +17,9 @@ from urllib.parse import urlsplit
 import structlog
 from sqlalchemy import Connection
 
-from connectors.base import (
-    Check,
-    OutputSpec,
-    Post,
-    PostError,
-    PostGoneError,
-    PostRefusedError,
-)
 from connectors.observations import Observations
 from connectors.outbox import Outbound, backoff
+from connectors.poster import Check, OutputSpec, Post, PostError, PostGoneError, PostRefusedError
 from connectors.presence_words import check_words, link_of, status_text
 from schemas.marker import Lineage
 from schemas.policy.gate import Gate

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from connectors.base import CheckState
+from connectors.poster import CheckState
 from schemas.caps import held_words
 from storage.presence import Wanted
 from storage.standing import Made, Standing

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from faststream.kafka.security import parse_security
 from sqlalchemy import Connection, make_url, text
 
-from connectors.base import PostError
+from connectors.poster import PostError
 from hub import checks, processes
 from hub.broker import security
 from hub.clocks import Clocks

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import structlog
 
-from connectors.base import Identity, PostError
+from connectors.base import Identity
+from connectors.poster import PostError
 from hub.api_access import Access
 from hub.broker import Broker
 from hub.clocks import Clocks

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import structlog
 
-from connectors.base import Identity, PostError
+from connectors.base import Identity
 from connectors.outbox import Outbound
+from connectors.poster import PostError
 from hub.configuration import (
     LiveConnection,
     Loaded,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from connectors.base import PostError, PostRefusedError, RepositoryAccess
 from connectors.outbox import Outbound
+from connectors.poster import PostError, PostRefusedError, RepositoryAccess
 from runner.world import MountError
 
 

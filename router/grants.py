@@ -30,7 +30,7 @@ _TOOL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class OutputSpecLike(Protocol):
-    """What a connector says of one output (`connectors.base.OutputSpec` is one)."""
+    """What a connector says of one output (`connectors.poster.OutputSpec` is one)."""
 
     @property
     def description(self) -> str: ...

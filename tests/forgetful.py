@@ -15,9 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, event
 
-from connectors.base import Identity, Post, Poster, RepositoryAccess
+from connectors.base import Identity
 from connectors.intake import Intake
 from connectors.outbox import Outbox
+from connectors.poster import Post, Poster, RepositoryAccess
 from hub.parts import Makers
 from hub.publisher import Publisher
 from runner.client import CALL_SECONDS

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from connectors.base import Fact, Identity, Normalised, Post, Request
+from connectors.base import Fact, Identity, Normalised, Request
 from connectors.github.connector import CONNECTOR
+from connectors.poster import Post
 from schemas.event import Subject
 from schemas.result import Origin
 

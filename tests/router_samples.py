@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from connectors.base import ConnectionSettings, OutputArguments, OutputSpec, OutputTarget
+from connectors.base import ConnectionSettings
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget
 from router.engine import RuleSet
 from router.loading import load_documents
 from router.problems import ConfigError

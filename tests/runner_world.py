@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol
 import httpx
 from sqlalchemy import Connection, and_, select, update
 
-from connectors.base import RepositoryAccess
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import GitHubSettings
 from connectors.observations import Observations
 from connectors.outbox import Outbound, Outbox
+from connectors.poster import RepositoryAccess
 from runner.catalogue import Catalogue, Definitions
 from runner.execution import RunExecution
 from runner.permits import Permits

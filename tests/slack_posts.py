@@ -6,7 +6,7 @@ from typing import Any
 
 from loopback import Answer
 
-from connectors.base import Post
+from connectors.poster import Post
 from connectors.slack.connector import CONNECTOR
 from schemas.event import Subject
 from schemas.result import Origin

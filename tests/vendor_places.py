@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import Connector, Post, Poster
+from connectors.base import Connector
+from connectors.poster import Post, Poster
 from connectors.registry import connector as connector_of
 from sandbox.server import Sandbox
 from schemas.event import Subject

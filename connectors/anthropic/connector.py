@@ -11,7 +11,8 @@ from connectors.anthropic import verify
 from connectors.anthropic.normalise import normalise
 from connectors.anthropic.poster import NoPoster
 from connectors.anthropic.settings import AnthropicSettings
-from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Poster, Request
+from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Request
+from connectors.poster import Poster
 
 
 class AnthropicConnector(Connector):

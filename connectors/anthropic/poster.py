@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from connectors.base import Identity, Post, Poster, PostRefusedError
+from connectors.base import Identity
+from connectors.poster import Post, Poster, PostRefusedError
 from schemas.result import Receipt
 
 

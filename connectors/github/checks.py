@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from connectors.base import Check, CheckState, PostRefusedError
 from connectors.body import id_at, text_at
 from connectors.calls import decoded
 from connectors.github.client import Client
@@ -16,6 +15,7 @@ from connectors.github.destinations import check_repository
 from connectors.github.marks import MAX_CHECK_TITLE, MAX_DESCRIPTION
 from connectors.github.pull_requests import one_line
 from connectors.github.rest import objects
+from connectors.poster import Check, CheckState, PostRefusedError
 from schemas.result import Receipt
 
 _PULL: Final = re.compile(r"(?P<repository>[^#\s]+)#(?P<number>[1-9][0-9]{0,18})")

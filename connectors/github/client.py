@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 
-from connectors.base import Identity, PostGoneError, PostRefusedError, PostRetryError
+from connectors.base import Identity
 from connectors.body import id_at, text_at
 from connectors.github.actors import APP, app_of
 from connectors.github.credentials import Credentials
 from connectors.github.rest import Rest, check
+from connectors.poster import PostGoneError, PostRefusedError, PostRetryError
 
 
 class Client:

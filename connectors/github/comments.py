@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import Post, PostRefusedError
 from connectors.body import id_at, text_at
 from connectors.calls import decoded
 from connectors.clip import clip
@@ -20,6 +19,7 @@ from connectors.github.mentions import disarm
 from connectors.github.outputs import CommentArguments, ThreadTarget
 from connectors.github.rest import PAGE, newest_first, objects
 from connectors.markers import marker, opening
+from connectors.poster import Post, PostRefusedError
 from schemas.result import Receipt
 
 MAX_COMMENT: Final = 60_000

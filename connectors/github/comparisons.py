@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.base import PostPolicyError, PostRefusedError
 from connectors.body import get, text_at
 from connectors.calls import decoded
 from connectors.github.client import Client
 from connectors.github.gitdata import Entry, GitData, Tree
+from connectors.poster import PostPolicyError, PostRefusedError
 from schemas.policy.changes import EXECUTABLE, SUBMODULE, FileChange, Status, judge_changes
 from schemas.policy.paths import judge_path, shown
 from schemas.policy.secrets import KnownSecrets

@@ -7,20 +7,13 @@ from typing import ClassVar
 
 import httpx
 
-from connectors.base import (
-    ConnectionSettings,
-    Connector,
-    Identity,
-    Normalised,
-    OutputSpec,
-    Poster,
-    Request,
-)
+from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Request
 from connectors.github import verify as signatures
 from connectors.github.normalise import normalise
 from connectors.github.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.github.settings import GitHubSettings
 from connectors.healer import Healer
+from connectors.poster import OutputSpec, Poster
 
 
 class GitHubConnector(Connector):

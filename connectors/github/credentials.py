@@ -10,11 +10,12 @@ from typing import Any, Final
 import httpx
 import jwt
 
-from connectors.base import Identity, PostError, PostRefusedError, PostRetryError
+from connectors.base import Identity
 from connectors.body import id_at, text_at, time_at
 from connectors.calls import decoded
 from connectors.github.actors import APP
 from connectors.github.rest import Rest, check
+from connectors.poster import PostError, PostRefusedError, PostRetryError
 
 JWT_BACKDATED: Final = 60
 JWT_LIFETIME: Final = 540

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from connectors.base import Post, PostPolicyError, PostRefusedError
 from connectors.github.outputs import (
     CommentTarget,
     CommitTarget,
@@ -13,6 +12,7 @@ from connectors.github.outputs import (
     PullRequestTarget,
     RepositoryTarget,
 )
+from connectors.poster import Post, PostPolicyError, PostRefusedError
 from schemas.policy.places import judge_places
 from schemas.policy.shapes import Refusal
 

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import httpx
 
-from connectors.base import PostPolicyError, PostRefusedError
 from connectors.body import get, text_at
 from connectors.calls import decoded
 from connectors.github.client import Client
 from connectors.github.rest import check, explain, objects
+from connectors.poster import PostPolicyError, PostRefusedError
 from schemas.policy.shapes import Refusal
 
 MAX_BLOB: Final = 1_000_000

@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from connectors.base import PostRefusedError
 from connectors.body import get, id_at, text_at, time_at
 from connectors.github.credentials import Credentials
 from connectors.github.poster import credentials_of
 from connectors.github.rest import PAGE, Rest, check, objects
 from connectors.github.settings import GitHubSettings, HookSettings
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
+from connectors.poster import PostRefusedError
 
 APP: Final = "app"
 MAX_ATTEMPTS: Final = 8

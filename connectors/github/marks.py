@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from connectors.base import Post, PostRefusedError
 from connectors.body import id_at, text_at
 from connectors.calls import decoded
 from connectors.clip import clip
@@ -26,6 +25,7 @@ from connectors.github.outputs import (
 )
 from connectors.github.pull_requests import one_line
 from connectors.github.rest import objects
+from connectors.poster import Post, PostRefusedError
 from schemas.result import Receipt
 
 MAX_DESCRIPTION: Final = 140

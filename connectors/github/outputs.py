@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from connectors.base import OutputArguments, OutputSpec, OutputTarget
 from connectors.own_posts import MAX_VALUE, own_outputs
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget
 from schemas.policy.shapes import MAX_DIFF_LINES, MAX_FILES, ChangePolicy, PathPolicy
 from schemas.values import one_or_many
 

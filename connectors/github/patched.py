@@ -15,12 +15,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 
-from connectors.base import Post, PostPolicyError, PostRefusedError
 from connectors.body import get, text_at
 from connectors.github.client import Client
 from connectors.github.comparisons import judge_branch
 from connectors.github.gitdata import Entry, GitData, Tree
 from connectors.github.outputs import FileArgument, PullRequestArguments
+from connectors.poster import Post, PostPolicyError, PostRefusedError
 from schemas.policy.changes import EXECUTABLE, FILE, SUBMODULE, SYMLINK, FileChange, judge_changes
 from schemas.policy.patches import FilePatch, PatchError, apply, read_patch
 from schemas.policy.paths import collisions, judge_path, shown

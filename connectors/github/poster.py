@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
-from connectors.base import Check, EditPace, Identity, Post, Poster, PostRefusedError, RepositoryAccess
+from connectors.base import Identity
 from connectors.github.checks import Checks
 from connectors.github.client import Client
 from connectors.github.comments import Comments, ThreadReplies
@@ -18,6 +18,7 @@ from connectors.github.pull_requests import PullRequests
 from connectors.github.rest import Rest
 from connectors.github.settings import GitHubSettings
 from connectors.own_posts import ASK
+from connectors.poster import Check, EditPace, Post, Poster, PostRefusedError, RepositoryAccess
 from schemas.result import Origin, Receipt
 
 

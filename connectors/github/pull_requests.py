@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import Post, PostError, PostPolicyError, PostRefusedError
 from connectors.body import get, id_at, text_at
 from connectors.calls import decoded
 from connectors.github.client import Client
@@ -22,6 +21,7 @@ from connectors.github.outputs import PullRequestArguments, PullRequestTarget
 from connectors.github.patched import Committer, branch_of
 from connectors.github.payloads import items
 from connectors.github.rest import check, explain, objects
+from connectors.poster import Post, PostError, PostPolicyError, PostRefusedError
 from schemas.policy.places import judge_places
 from schemas.policy.shapes import Refusal
 from schemas.result import Receipt

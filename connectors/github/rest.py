@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from connectors.base import PostRefusedError, PostRetryError
 from connectors.body import get, text_at
 from connectors.calls import call, decoded, refuse, retry_after
 from connectors.github.payloads import items
+from connectors.poster import PostRefusedError, PostRetryError
 
 ACCEPT: Final = "application/vnd.github+json"
 API_VERSION: Final = "2022-11-28"

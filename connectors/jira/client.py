@@ -15,9 +15,9 @@ from urllib.parse import quote
 import httpx
 
 from connectors import calls
-from connectors.base import PostRefusedError, PostRetryError, PostUncertainError
 from connectors.body import get, id_at, text_at
 from connectors.jira.settings import JiraSettings
+from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
 
 MAX_MESSAGES: Final = 5
 

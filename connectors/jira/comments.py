@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.base import Identity, Post, PostGoneError, PostRefusedError, PostUncertainError
+from connectors.base import Identity
 from connectors.body import get, id_at
 from connectors.clip import clip
 from connectors.jira.adf import to_adf
@@ -20,6 +20,7 @@ from connectors.jira.client import JiraClient, JiraMissingError, JiraRefusalErro
 from connectors.jira.marks import anchor_of, carries, property_of
 from connectors.jira.outputs import CommentArguments
 from connectors.jira.wiki import to_wiki
+from connectors.poster import Post, PostGoneError, PostRefusedError, PostUncertainError
 from schemas.result import Receipt
 
 LIMIT: Final = 30_000

@@ -9,12 +9,13 @@ from typing import ClassVar
 
 import httpx
 
-from connectors.base import ConnectionSettings, Connector, Identity, Normalised, OutputSpec, Poster, Request
+from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Request
 from connectors.healer import Healer
 from connectors.jira import normalise as reading
 from connectors.jira import verify as proof
 from connectors.jira.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.jira.settings import JiraSettings
+from connectors.poster import OutputSpec, Poster
 
 
 class JiraConnector(Connector):

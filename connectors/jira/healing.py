@@ -13,12 +13,12 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from connectors.base import PostRefusedError
 from connectors.body import get, id_at, text_at, time_at
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
 from connectors.jira.client import JiraClient, JiraRefusalError, issue_path
 from connectors.jira.rebuilding import Seen, Span, base_of, reached, webhooks
 from connectors.jira.settings import JiraSettings
+from connectors.poster import PostRefusedError
 
 PAGE: Final = 25
 """Issues of a page. Each may need further calls for its comments, and a page has a minute."""

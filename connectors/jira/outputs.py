@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from connectors.base import OutputArguments, OutputSpec, OutputTarget
 from connectors.own_posts import MAX_VALUE, own_outputs
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget
 
 IssueKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*-[0-9]+$", max_length=100)]
 Label = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=255)]

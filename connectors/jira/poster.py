@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 
-from connectors.base import EditPace, Identity, Post, Poster, PostRefusedError
+from connectors.base import Identity
 from connectors.body import text_at
 from connectors.jira.client import JiraClient, identifiers
 from connectors.jira.comments import Comments
@@ -18,6 +18,7 @@ from connectors.jira.outputs import IssueTarget
 from connectors.jira.settings import JiraSettings
 from connectors.jira.workflow import Labels, RemoteLinks, Transitions
 from connectors.own_posts import ASK
+from connectors.poster import EditPace, Post, Poster, PostRefusedError
 from schemas.result import Origin, Receipt
 
 _ISSUE: Final = re.compile(r"^[A-Za-z0-9_]+(?:-[0-9]+)?$")

@@ -8,7 +8,6 @@ import hashlib
 from typing import Any, Final
 from urllib.parse import quote
 
-from connectors.base import Post, PostRefusedError
 from connectors.body import get, id_at, text_at
 from connectors.jira.client import JiraClient, issue_path
 from connectors.jira.outputs import (
@@ -19,6 +18,7 @@ from connectors.jira.outputs import (
     TransitionArguments,
     TransitionTarget,
 )
+from connectors.poster import Post, PostRefusedError
 from schemas.result import Receipt
 
 MAX_GLOBAL_ID: Final = 255

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import PostRefusedError, PostRetryError
 from connectors.body import text_at
 from connectors.calls import call, decoded, refuse, retry_after
+from connectors.poster import PostRefusedError, PostRetryError
 from connectors.sentry.settings import SentrySettings
 
 HINTS: Final[dict[int, str]] = {

@@ -7,19 +7,10 @@ from typing import ClassVar
 
 import httpx
 
-from connectors.base import (
-    ConnectionSettings,
-    Connector,
-    Identity,
-    Normalised,
-    OutputSpec,
-    Poster,
-    PostRefusedError,
-    Request,
-    UnreadableError,
-)
+from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Request, UnreadableError
 from connectors.body import read_object
 from connectors.healer import Healer
+from connectors.poster import OutputSpec, Poster, PostRefusedError
 from connectors.sentry import verify
 from connectors.sentry.normalise import RESOURCE_HEADER, normalise
 from connectors.sentry.outputs import OUTPUTS, OWN_OUTPUTS

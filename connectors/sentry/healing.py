@@ -15,9 +15,10 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from connectors.base import PostRefusedError, Request
+from connectors.base import Request
 from connectors.body import get, id_at, text_at, time_at
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
+from connectors.poster import PostRefusedError
 from connectors.sentry.client import SentryClient, next_cursor, read
 from connectors.sentry.normalise import RESOURCE_HEADER
 from connectors.sentry.settings import SentrySettings

@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from connectors.base import OutputArguments, OutputSpec, OutputTarget
 from connectors.own_posts import MAX_VALUE, own_outputs
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget
 from connectors.sentry.pulls import split_address
 
 MAX_ASSIGNEE: Final = 200

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
-from connectors.base import Identity, Post, Poster, PostGoneError, PostRefusedError
+from connectors.base import Identity
 from connectors.body import get, id_at, text_at
+from connectors.poster import Post, Poster, PostGoneError, PostRefusedError
 from connectors.sentry.client import SentryClient, next_cursor, read
 from connectors.sentry.comments import carries, compose
 from connectors.sentry.outputs import CommentArguments, IssueTarget, LinkArguments, StatusArguments

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.base import PostRefusedError, PostRetryError, PostUncertainError
 from connectors.body import get, text_at
 from connectors.calls import call, decoded, refuse, retry_after
+from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
 
 LATER: Final = frozenset(
     {"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org", "request_timeout"}

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from connectors.base import ConnectionSettings, Connector, Identity, Normalised, OutputSpec, Poster, Request
+from connectors.base import ConnectionSettings, Connector, Identity, Normalised, Request
 from connectors.healer import Healer
+from connectors.poster import OutputSpec, Poster
 from connectors.slack.normalise import normalise
 from connectors.slack.outputs import OUTPUTS, OWN_OUTPUTS
 from connectors.slack.settings import SlackSettings

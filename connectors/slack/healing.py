@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import orjson
 
-from connectors.base import PostRefusedError, Request
+from connectors.base import Request
 from connectors.body import get, id_at, text_at
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
+from connectors.poster import PostRefusedError
 from connectors.slack.api import SlackApi, SlackRefusedError
 from connectors.slack.places import short_id_at
 

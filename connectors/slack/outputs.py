@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints, model_validator
 
-from connectors.base import OutputArguments, OutputSpec, OutputTarget
 from connectors.own_posts import MAX_VALUE, own_outputs
+from connectors.poster import OutputArguments, OutputSpec, OutputTarget
 
 MAX_TEXT: Final = 100_000
 """Characters of Markdown taken from an agent; what does not fit the messages of one post is cut with a note.

@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.base import (
+from connectors.base import Identity
+from connectors.body import id_at, text_at
+from connectors.poster import (
     EditPace,
-    Identity,
     Post,
     Poster,
     PostError,
@@ -23,7 +24,6 @@ from connectors.base import (
     PostRetryError,
     PostUncertainError,
 )
-from connectors.body import id_at, text_at
 from connectors.slack.api import SlackApi, SlackRefusedError
 from connectors.slack.buttons import blocks
 from connectors.slack.mrkdwn import mrkdwn, naming

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from connectors.base import PostUncertainError
 from connectors.body import get, id_at, text_at
+from connectors.poster import PostUncertainError
 from connectors.slack.api import SlackApi
 from schemas.marker import Marker, markers_in
 

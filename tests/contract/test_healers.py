@@ -15,9 +15,10 @@ import httpx
 import pytest
 from contract.samples import CONNECTION, RECEIVED_AT, folder, read_samples
 
-from connectors.base import Connector, Fact, Identity, PostError, Request, seal
+from connectors.base import Connector, Fact, Identity, Request, seal
 from connectors.healer import Healer, Memory
 from connectors.jira.rebuilding import Seen, Span, webhooks
+from connectors.poster import PostError
 from connectors.registry import all_connectors, connector
 from sandbox.server import Sandbox, serve
 from sandbox.slack.state import BOT_USER_ID

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from vendor_places import RUN, VENDORS, Place, furnish, place_at
 
-from connectors.base import Check, Post, Poster, PostRefusedError
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import AppSettings, GitHubSettings
+from connectors.poster import Check, Post, Poster, PostRefusedError
 from sandbox.github.records import Repository
 from sandbox.server import Sandbox, serve
 from schemas.event import Subject

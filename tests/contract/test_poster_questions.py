@@ -9,8 +9,8 @@ import httpx
 import pytest
 from vendor_places import VENDORS, Place, furnish, place_at
 
-from connectors.base import Post, PostGoneError, PostRefusedError
 from connectors.own_posts import ASK, EDIT, edit
+from connectors.poster import Post, PostGoneError, PostRefusedError
 from sandbox.server import serve
 
 VALUE = "apr_0123456789abcdef0123456789abcdef:0123456789ab"

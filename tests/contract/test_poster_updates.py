@@ -9,7 +9,7 @@ import httpx
 import pytest
 from vendor_places import VENDORS, Place, furnish, place_at
 
-from connectors.base import PostGoneError, PostRefusedError, PostRetryError, PostUncertainError
+from connectors.poster import PostGoneError, PostRefusedError, PostRetryError, PostUncertainError
 from sandbox.server import serve
 from schemas.event import Subject
 from schemas.result import Receipt

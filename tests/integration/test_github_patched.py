@@ -11,11 +11,11 @@ import httpx
 import pytest
 from github_cases import post_of
 
-from connectors.base import Post, PostPolicyError, PostRefusedError, PostRetryError, PostUncertainError
 from connectors.github.connector import CONNECTOR
 from connectors.github.patched import branch_of
 from connectors.github.poster import GitHubPoster
 from connectors.github.settings import GitHubSettings
+from connectors.poster import Post, PostPolicyError, PostRefusedError, PostRetryError, PostUncertainError
 from sandbox.github.objects import Entry
 from sandbox.github.records import Issue, Repository
 from sandbox.server import Sandbox, serve

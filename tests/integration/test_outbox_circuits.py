@@ -11,18 +11,11 @@ import pytest
 from services.facts import make_result
 from sqlalchemy import select, update
 
-from connectors.base import (
-    Identity,
-    Post,
-    Poster,
-    PostError,
-    PostRefusedError,
-    PostRetryError,
-    PostUncertainError,
-)
+from connectors.base import Identity
 from connectors.circuits import FIRST_PAUSE_SECONDS, THRESHOLD
 from connectors.github.connector import CONNECTOR
 from connectors.outbox import EXCUSED_SECONDS, PER_CONNECTION, Outbound, Outbox
+from connectors.poster import Post, Poster, PostError, PostRefusedError, PostRetryError, PostUncertainError
 from hub.broker import Taken
 from hub.metrics import Metrics
 from schemas.policy.secrets import KnownSecrets

@@ -13,9 +13,11 @@ import pytest
 from services.facts import body_of, make_dispatch
 from sqlalchemy import Connection, select, update
 
-from connectors.base import (
+from connectors.base import Identity
+from connectors.github.connector import CONNECTOR
+from connectors.outbox import Outbound
+from connectors.poster import (
     EditPace,
-    Identity,
     Post,
     Poster,
     PostError,
@@ -24,8 +26,6 @@ from connectors.base import (
     PostRetryError,
     PostUncertainError,
 )
-from connectors.github.connector import CONNECTOR
-from connectors.outbox import Outbound
 from connectors.presence import Presence
 from hub.metrics import Metrics
 from schemas.marker import Marker

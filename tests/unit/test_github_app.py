@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from github_cases import post_of
 from loopback import Answer, Call, Loopback, loopback
 
-from connectors.base import Post, Poster, PostRefusedError, PostRetryError
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import AppSettings, GitHubSettings
+from connectors.poster import Post, Poster, PostRefusedError, PostRetryError
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(

@@ -12,10 +12,10 @@ import pytest
 from github_cases import post_of
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import Post, PostPolicyError, PostRefusedError
 from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
 from connectors.github.settings import GitHubSettings
+from connectors.poster import Post, PostPolicyError, PostRefusedError
 from schemas.policy.secrets import KnownSecrets
 
 REPO = "/repos/acme/checkout"

@@ -10,10 +10,10 @@ import pytest
 from github_cases import post_of
 from loopback import Answer, Call, Loopback, loopback
 
-from connectors.base import Post, PostRefusedError
 from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
 from connectors.github.settings import GitHubSettings
+from connectors.poster import Post, PostRefusedError
 
 US = {"id": 42, "login": "acme-robot", "type": "User"}
 STRANGER = {"id": 666, "login": "stranger", "type": "User"}

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import PostRefusedError, PostRetryError
 from connectors.github.connector import CONNECTOR
 from connectors.github.healing import MAX_ATTEMPTS, failed_deliveries
 from connectors.github.settings import GitHubSettings
 from connectors.healer import Healer, Memory, PageGoneError
+from connectors.poster import PostRefusedError, PostRetryError
 
 SINCE: Final = 1_767_322_800.0  # 2026-01-02T03:00:00Z
 UNTIL: Final = SINCE + 600

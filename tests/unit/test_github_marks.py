@@ -10,10 +10,10 @@ import pytest
 from github_cases import post_of
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import Post, PostRefusedError
 from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
 from connectors.github.settings import GitHubSettings
+from connectors.poster import Post, PostRefusedError
 
 REPO = "/repos/acme/checkout"
 SHA = "c0de" + "0" * 36

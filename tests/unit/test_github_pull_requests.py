@@ -10,10 +10,10 @@ import pytest
 from github_cases import post_of
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import Post, PostRefusedError, PostUncertainError
 from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
 from connectors.github.settings import GitHubSettings
+from connectors.poster import Post, PostRefusedError, PostUncertainError
 
 US = {"id": 42, "login": "acme-robot", "type": "User"}
 MARKER = "<!-- triggerhub run=run-1 slot=s1 -->"

@@ -12,9 +12,9 @@ from github_cases import post_of
 from loopback import Answer, Loopback, loopback
 from pydantic import ValidationError
 
-from connectors.base import Poster, PostRefusedError, PostRetryError, PostUncertainError
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import API_URL, AppSettings, GitHubSettings
+from connectors.poster import Poster, PostRefusedError, PostRetryError, PostUncertainError
 
 PATH = "/repos/acme/checkout/issues/12/comments"
 TOKEN = "ghp_invented_and_secret"

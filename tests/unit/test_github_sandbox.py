@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from github_cases import post_of
 
-from connectors.base import Poster, PostRefusedError, PostRetryError, PostUncertainError
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import AppSettings, GitHubSettings
+from connectors.poster import Poster, PostRefusedError, PostRetryError, PostUncertainError
 from sandbox.server import Sandbox, serve
 
 REPOSITORY: Final = "acme/checkout"

@@ -13,7 +13,11 @@ import httpx
 import pytest
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import (
+from connectors.jira.adf import to_adf
+from connectors.jira.connector import CONNECTOR
+from connectors.jira.outputs import OUTPUTS
+from connectors.jira.settings import JiraSettings
+from connectors.poster import (
     OutputArguments,
     OutputTarget,
     Post,
@@ -23,10 +27,6 @@ from connectors.base import (
     PostRetryError,
     PostUncertainError,
 )
-from connectors.jira.adf import to_adf
-from connectors.jira.connector import CONNECTOR
-from connectors.jira.outputs import OUTPUTS
-from connectors.jira.settings import JiraSettings
 from schemas.event import Subject
 from schemas.result import Origin
 

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.base import Post, Poster
 from connectors.jira.connector import CONNECTOR
 from connectors.jira.outputs import OUTPUTS
 from connectors.jira.settings import JiraSettings
+from connectors.poster import Post, Poster
 from sandbox.server import serve
 from schemas.event import Subject
 from schemas.result import Origin

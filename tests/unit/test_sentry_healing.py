@@ -9,8 +9,9 @@ import httpx
 import pytest
 from loopback import Answer, Loopback, loopback
 
-from connectors.base import Fact, Identity, PostRefusedError, PostRetryError
+from connectors.base import Fact, Identity
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
+from connectors.poster import PostRefusedError, PostRetryError
 from connectors.sentry.connector import CONNECTOR
 from connectors.sentry.settings import SentrySettings
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from connectors.base import (
+from connectors.poster import (
     OutputArguments,
     Post,
     Poster,

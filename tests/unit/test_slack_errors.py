@@ -11,7 +11,7 @@ import pytest
 from loopback import Answer, Loopback, loopback
 from slack_posts import AUTH, TOKEN, failure, post, settings
 
-from connectors.base import Poster, PostRefusedError, PostRetryError, PostUncertainError
+from connectors.poster import Poster, PostRefusedError, PostRetryError, PostUncertainError
 from connectors.slack.connector import CONNECTOR
 
 

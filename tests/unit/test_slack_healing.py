@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.base import Fact, Identity, PostError
+from connectors.base import Fact, Identity
 from connectors.healer import Healer, Memory, PageGoneError
+from connectors.poster import PostError
 from connectors.slack.connector import CONNECTOR
 from connectors.slack.healing import THREAD_BACK
 from connectors.slack.settings import SlackSettings

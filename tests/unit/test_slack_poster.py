@@ -11,7 +11,8 @@ import pytest
 from loopback import Answer, Call, Loopback, loopback
 from slack_posts import AUTH, LONG, ORIGIN_TS, TOKEN, failure, kept, page, post, posted, settings
 
-from connectors.base import Post, Poster, PostPolicyError, PostRefusedError, PostUncertainError, Request
+from connectors.base import Request
+from connectors.poster import Post, Poster, PostPolicyError, PostRefusedError, PostUncertainError
 from connectors.slack.connector import CONNECTOR
 from connectors.slack.parts import MOST
 from connectors.slack.search import LOOK_BACK, PAGES
