@@ -299,6 +299,7 @@ def test_captured_payloads_without_headers_are_read_or_refused(source: str) -> N
 TOY = '''
 """A pager that exists in a test only."""
 from connectors.base import *
+from connectors.poster import *
 from connectors.body import body_hash, id_at, read_object, text_at
 from connectors.signatures import check_hex, hex_hmac
 from schemas.event import Actor, Subject

@@ -136,7 +136,7 @@ def test_the_check_sees_a_crossing(path: str, source: str, says: str) -> None:
     [
         (
             "connectors/jira/poster.py",
-            "from connectors.base import Poster\nfrom . import adf\nfrom ..calls import call",
+            "from connectors.poster import Poster\nfrom . import adf\nfrom ..calls import call",
         ),
         ("hub/hub.py", "from runner.worker import Worker\nfrom sandbox.server import serve"),
         (
