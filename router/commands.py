@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from router.verdicts import Verdict, VerdictOutcome
+from router.verdicts import EVERY_RULE, Verdict, VerdictOutcome
 from schemas.event import Event
 from schemas.policy.approval import CODE_LENGTH, CODE_LETTERS
 
@@ -83,7 +83,7 @@ def outside_rules(event: Event) -> Verdict | None:
         return None
     reason = "the hub itself does this, if the person may; no rule is asked"
     return Verdict(
-        rule="*", outcome=VerdictOutcome.SUPPRESSED, clause=CLAUSE, seen=command.word, reason=reason
+        rule=EVERY_RULE, outcome=VerdictOutcome.SUPPRESSED, clause=CLAUSE, seen=command.word, reason=reason
     )
 
 

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection
 
 from router.doorbells import Ring, credential_news_of, ring_of
-from router.verdicts import VerdictOutcome
+from router.recording import for_every_rule
 from schemas.event import Event
 from storage import credentials, doorbells
 from storage.routing import RecordedVerdict
@@ -28,13 +28,7 @@ def hear(connection: Connection, event: Event) -> RecordedVerdict | None:
     if ring is None:
         return None
     found = doorbells.ring(connection, ring.session_id, at_rest=ring.at_rest) if ring.heard else None
-    return RecordedVerdict(
-        rule="*",
-        outcome=VerdictOutcome.SUPPRESSED.value,
-        clause=CLAUSE,
-        seen=ring.session_id,
-        reason=_reason(ring, found),
-    )
+    return for_every_rule(CLAUSE, _reason(ring, found), seen=ring.session_id)
 
 
 def _reason(ring: Ring, found: doorbells.Rung | None) -> str:

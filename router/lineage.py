@@ -13,14 +13,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from router.engine import OPENED
-from router.loops import MAX_TURNS, note_for
-from router.verdicts import VerdictOutcome
+from router.loops import MAX_TURNS
+from router.notes import say_stopped
+from router.recording import suppressed
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.marker import Marker, read_markers
 from schemas.result import Result
 from storage.lineage import marker_key
-from storage.results import want_result
 from storage.routing import RecordedVerdict, dispatch_of_run
 
 DEPTH: Final = "depth"
@@ -75,19 +75,11 @@ def stop_chains(
         if depth < MAX_DEPTH:
             kept[name] = replace(verdict, dispatch=deeper(dispatch, depth, root=quoted.lineage.root))
             continue
-        kept[name] = replace(
-            verdict,
-            outcome=VerdictOutcome.SUPPRESSED.value,
-            clause=DEPTH,
-            expected=f"less than {MAX_DEPTH}",
-            seen=str(depth),
-            reason=f"it carries on what an agent wrote, {MAX_DEPTH} deep: a person must say something of their own first",
-            dispatch=None,
-        )
+        reason = f"it carries on what an agent wrote, {MAX_DEPTH} deep: a person must say something of their own first"
+        kept[name] = suppressed(verdict, DEPTH, reason, expected=f"less than {MAX_DEPTH}", seen=str(depth))
         first = dispatch_of_run(connection, quoted.run)
-        if not posts and first is not None and dispatch.report != "none" and not dispatch.staged:
-            note = note_for(first, event, slot=DEPTH, text=_NOTE)
-            posts += [note] if want_result(connection, note, tool_use_id=None) else []
+        if not posts and first is not None:
+            posts += say_stopped(connection, event, _NOTE, first=first, slot=DEPTH, stopped=dispatch)
     return kept, posts
 
 

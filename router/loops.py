@@ -7,19 +7,16 @@ subject. The decision is pure; what only the database knows is read by `storage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection
 
 from router.follow_ups import EDIT, WORDS
-from router.verdicts import VerdictOutcome
-from schemas.dispatch import Dispatch
+from router.notes import say_stopped
+from router.recording import suppressed
 from schemas.event import Event
-from schemas.result import Origin, Result
+from schemas.result import Result
 from storage.clock import read_clock
-from storage.conversations import run_id_of
-from storage.results import want_result
 from storage.routing import RecordedVerdict, last_turns
 
 CLAUSE: Final = "turns"
@@ -62,41 +59,16 @@ def stop_loops(
         turns = last_turns(connection, event.id, rule=name, since=since, limit=MAX_TURNS)
         if not is_too_deep([turn.event.data.actor.is_bot for turn in turns]):
             continue
-        kept[name] = replace(
+        kept[name] = suppressed(
             verdict,
-            outcome=VerdictOutcome.SUPPRESSED.value,
-            clause=CLAUSE,
+            CLAUSE,
+            _REASON,
             expected=f"at most {MAX_TURNS}",
             seen=event.data.actor.login or event.data.actor.name,
-            reason=_REASON,
-            dispatch=None,
         )
-        silent = verdict.dispatch.report == "none" or verdict.dispatch.staged
-        if not posts and not silent:
+        if not posts:
             # In a slot of the turn with which the talk began, so that it is said once however long the other goes on.
-            note = note_for(turns[-1], event, slot=CLAUSE, text=_NOTE)
-            posts += [note] if want_result(connection, note, tool_use_id=None) else []
+            posts += say_stopped(
+                connection, event, _NOTE, first=turns[-1], slot=CLAUSE, stopped=verdict.dispatch
+            )
     return kept, posts
-
-
-def note_for(first: Dispatch, event: Event, *, slot: str, text: str) -> Result:
-    """What the thread of `event` is told, once in this slot of the run of `first`."""
-    run_id, data = run_id_of(first.id), event.data
-    return Result(
-        id=f"{run_id}:{slot}",
-        run=run_id,
-        slot=slot,
-        conversation=first.conversation,
-        output="comment",
-        connection=event.connection,
-        target={"to": "origin"},
-        arguments={"text": text},
-        origin=Origin(
-            connection=event.connection,
-            event_id=event.id,
-            kind=data.kind,
-            subject=data.subject,
-            address=data.address,
-            visibility=data.visibility,
-        ),
-    )

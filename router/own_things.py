@@ -14,13 +14,13 @@ from sqlalchemy import Connection
 
 from router.engine import OPENED, RuleSet
 from router.lineage import DEPTH, MAX_DEPTH, deeper, markers_of
-from router.loops import note_for
-from router.verdicts import Verdict, VerdictOutcome
+from router.notes import say_stopped
+from router.recording import as_recorded, for_every_rule, suppressed
+from router.verdicts import Verdict
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.result import Result
 from storage.lineage import is_copy, marker_key
-from storage.results import want_result
 from storage.routing import RecordedVerdict, dispatch_of_run, last_dispatch, made_by_us, run_exists
 
 LOOP: Final = "loop"
@@ -91,22 +91,23 @@ def judge_own(
             reason = (
                 "triggerhub made this itself, and nothing proves in which run: how deep it is, is not known"
             )
-            recorded.append(_suppressed(verdict, maker, LOOP, reason))
+            recorded.append(_loop(verdict, maker, reason))
         elif made_in.depth + 1 >= MAX_DEPTH:
+            depth = made_in.depth + 1
             reason = f"agents started by what agents opened are {MAX_DEPTH} deep: a person must say something first"
-            stopped = _suppressed(verdict, maker, DEPTH, reason)
-            recorded.append(replace(stopped, expected=f"less than {MAX_DEPTH}", seen=str(made_in.depth + 1)))
-            if not posts and dispatch.report != "none" and not dispatch.staged:
-                note = note_for(made_in, event, slot=DEPTH, text=_NOTE)
-                posts += [note] if want_result(connection, note, tool_use_id=None) else []
+            plain = as_recorded(verdict)
+            recorded.append(
+                suppressed(plain, DEPTH, reason, expected=f"less than {MAX_DEPTH}", seen=str(depth))
+            )
+            if not posts:
+                posts += say_stopped(connection, event, _NOTE, first=made_in, slot=DEPTH, stopped=dispatch)
         else:
             dispatch = deeper(dispatch, made_in.depth + 1, root=made_in.beginning)
             reason = f"{verdict.reason}; opened by {made_in.rule}, and the rule lets in what agents open"
             kept = _kept(verdict, maker)
             recorded.append(replace(kept, reason=reason, dispatch=dispatch))
     if not recorded:
-        nothing = Verdict(rule="*", outcome=VerdictOutcome.SUPPRESSED, reason="our own post")
-        recorded.append(_suppressed(nothing, maker, LOOP, nothing.reason))
+        recorded.append(for_every_rule(LOOP, "our own post", seen=_seen(maker)))
     return recorded, posts
 
 
@@ -129,22 +130,13 @@ def with_depth(connection: Connection, verdict: RecordedVerdict) -> RecordedVerd
 
 def _kept(verdict: Verdict, maker: Maker | None) -> RecordedVerdict:
     if verdict.clause == LOOP:
-        return _suppressed(verdict, maker, LOOP, "triggerhub posted this itself")
-    return RecordedVerdict(
-        rule=verdict.rule,
-        outcome=verdict.outcome.value,
-        clause=verdict.clause,
-        expected=verdict.expected,
-        seen=verdict.seen,
-        reason=verdict.reason,
-    )
+        return _loop(verdict, maker, "triggerhub posted this itself")
+    return as_recorded(verdict)
 
 
-def _suppressed(verdict: Verdict, maker: Maker | None, clause: str, reason: str) -> RecordedVerdict:
-    return RecordedVerdict(
-        rule=verdict.rule,
-        outcome=VerdictOutcome.SUPPRESSED.value,
-        clause=clause,
-        seen=None if maker is None else maker.seen,
-        reason=reason,
-    )
+def _loop(verdict: Verdict, maker: Maker | None, reason: str) -> RecordedVerdict:
+    return suppressed(as_recorded(verdict), LOOP, reason, seen=_seen(maker))
+
+
+def _seen(maker: Maker | None) -> str | None:
+    return None if maker is None else maker.seen

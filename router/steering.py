@@ -17,20 +17,21 @@ from sqlalchemy import Connection
 
 from router.commands import CLAUSE, EDITED, HELP, STEERING, VOTES, Command
 from router.engine import RuleSet, trust_of
+from router.notes import say
 from router.prompts import dispatch_id
+from router.recording import for_every_rule
 from router.rules import CompiledRule
 from router.verdicts import VerdictOutcome
 from schemas.caps import held_words
 from schemas.dispatch import Dispatch
 from schemas.event import Event
 from schemas.policy.approval import Person
-from schemas.result import Origin, Result
+from schemas.result import Result
 from storage import approvals, runs, steering
 from storage.approvals import Vote
 from storage.conversations import run_id_of
 from storage.deliveries import event_body
 from storage.links import Ownership
-from storage.results import want_result
 from storage.routing import RecordedVerdict
 from storage.states import RUN_TERMINAL
 from storage.steering import RunFacts
@@ -303,30 +304,17 @@ class Steering:
         for one in said:
             if one.answer is not None and one.run_id is not None:
                 texts.setdefault(one.answer, one)
-        for number, one in enumerate(texts.values()):
+        for number, (text, one) in enumerate(texts.items()):
             mark = _short(self._person.key, 16) if one.once else f"{_short(self._event.id, 16)}.{number}"
             slot = f"{CLAUSE}-{'no-' if one.once else ''}{mark}"
-            data = self._event.data
-            result = Result(
-                id=f"{one.run_id}:{slot}",
-                run=str(one.run_id),
+            self.posts += say(
+                self._connection,
+                self._event,
+                text,
+                run_id=str(one.run_id),
                 slot=slot,
                 conversation=one.conversation or self._event.subject,
-                output="comment",
-                connection=self._event.connection,
-                target={"to": "origin"},
-                arguments={"text": one.answer},
-                origin=Origin(
-                    connection=self._event.connection,
-                    event_id=self._event.id,
-                    kind=data.kind,
-                    subject=data.subject,
-                    address=data.address,
-                    visibility=data.visibility,
-                ),
             )
-            if want_result(self._connection, result, tool_use_id=None):
-                self.posts.append(result)
 
     def _verdict(self, said: Said) -> RecordedVerdict:
         outcome = VerdictOutcome.SUPPRESSED if said.dispatch is None else VerdictOutcome.MATCHED
@@ -342,9 +330,7 @@ class Steering:
 
 def replayed(command: Command) -> RecordedVerdict:
     """The verdict on a command that is routed once more."""
-    return RecordedVerdict(
-        rule="*", outcome=VerdictOutcome.SUPPRESSED.value, clause=CLAUSE, seen=command.word, reason=ONCE
-    )
+    return for_every_rule(CLAUSE, ONCE, seen=command.word)
 
 
 def _alive(found: Iterable[RunFacts]) -> list[RunFacts]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+EVERY_RULE: Final = "*"
+"""Stands for a rule's name in the one verdict on an event about which no rule is asked."""
 
 
 class VerdictOutcome(StrEnum):

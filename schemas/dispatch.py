@@ -169,15 +169,7 @@ class Dispatch(BaseModel):
     @property
     def origin(self) -> Origin:
         """Where the run came from."""
-        data = self.event.data
-        return Origin(
-            connection=self.event.connection,
-            event_id=self.event.id,
-            kind=data.kind,
-            subject=data.subject,
-            address=data.address,
-            visibility=data.visibility,
-        )
+        return Origin.of(self.event)
 
     @property
     def mounts(self) -> tuple[Repository, ...]:

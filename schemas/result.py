@@ -5,11 +5,11 @@ Shapes only. Written by the runner to `triggerhub.results`, carried out by the c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.event import Subject
+from schemas.event import Event, Subject
 from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
@@ -25,6 +25,19 @@ class Origin(BaseModel):
     subject: Subject
     address: dict[str, str] = Field(default_factory=dict)
     visibility: str = "private"
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """Where `event` came from."""
+        data = event.data
+        return cls(
+            connection=event.connection,
+            event_id=event.id,
+            kind=data.kind,
+            subject=data.subject,
+            address=data.address,
+            visibility=data.visibility,
+        )
 
 
 class Result(BaseModel):
