@@ -10,12 +10,17 @@ from storage.rows import insert_new, plain
 from storage.tables import DispatchRow
 
 
-def store_dispatch(connection: Connection, dispatch: Dispatch, body: bytes, *, now: float) -> bool:
-    """Store it once. True when it is new."""
+def store_dispatch(
+    connection: Connection, dispatch: Dispatch, body: bytes, *, now: float, caused_by: str | None = None
+) -> bool:
+    """Store it once. True when it is new.
+
+    `caused_by`: the event that was routed, where it is another than the dispatch's own: a command to try again.
+    """
     data = dispatch.event.data
     row = {
         "id": dispatch.id,
-        "event_id": dispatch.event.id,
+        "event_id": caused_by or dispatch.event.id,
         "rule": dispatch.rule,
         "conversation": dispatch.conversation,
         "body": body,

@@ -173,7 +173,8 @@ def record_routing(
         )
     made: list[Dispatch] = []
     for dispatch in (verdict.dispatch for verdict in verdicts if verdict.dispatch):
-        if store_dispatch(connection, dispatch, dispatch.model_dump_json().encode(), now=now):
+        body = dispatch.model_dump_json().encode()
+        if store_dispatch(connection, dispatch, body, now=now, caused_by=event_id):
             # At once, so that what comes a moment later finds its conversation.
             conversations.open_conversation(connection, dispatch, now=now)
             outbox.put(connection, DISPATCHES.name, ref=dispatch.id, key=dispatch.conversation, now=now)
