@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ import psutil
 
 FOLDER_PREFIX: Final = "triggerhub-test-"
 PR_SET_PDEATHSIG: Final = 1
+SERVER_PORTS: Final = (12_000, 32_000)
+_CHANCE: Final = random.SystemRandom()
 _SPAWNER = ThreadPoolExecutor(1, thread_name_prefix="spawn")
 _LIBC = ctypes.CDLL(
     None
@@ -28,12 +31,19 @@ _LIBC = ctypes.CDLL(
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports on loopback that nobody uses right now, all different."""
+    """TCP ports on loopback that nobody uses right now, all different.
+
+    They lie below those that the kernel gives to whoever connects somewhere: else a connection could take a port before
+    its server listens there, or while a killed server is away from it.
+    """
     with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        found: list[int] = []
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", _CHANCE.randrange(*SERVER_PORTS)))
+                found.append(probe.getsockname()[1])
+        return found
 
 
 def answers(port: int) -> bool:
@@ -102,19 +112,30 @@ def own_folder(name: str) -> Path:
     return folder
 
 
-def wait_until_answers(port: int, process: subprocess.Popen[bytes], *, log: Path, seconds: float) -> None:
+def log_tail(log: Path, lines: int = 15) -> str:
+    """The end of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def wait_until_answers(
+    port: int,
+    process: subprocess.Popen[bytes],
+    *,
+    log: Path,
+    seconds: float,
+    answers: Callable[[int], bool] = answers,
+) -> None:
     """Wait for the port. Raises RuntimeError with the end of the log when the process dies or takes too long."""
     until = time.monotonic() + seconds
     while not answers(port):
         code = process.poll()
         if code is not None or time.monotonic() > until:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             why = (
                 f"ended with exit code {code}"
                 if code is not None
                 else f"did not answer within {seconds:.0f} s"
             )
-            msg = f"{Path(str(process.args[0])).name} {why}; the end of its log:\n{tail}"  # type: ignore[index]  # a list
+            msg = f"{Path(str(process.args[0])).name} {why}; the end of its log:\n{log_tail(log)}"  # type: ignore[index]  # a list
             raise RuntimeError(msg)
         time.sleep(0.05)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import time
 import uuid
@@ -18,7 +20,7 @@ from typing import Final, Literal
 
 from services.artefacts import class_path
 from services.certificates import make_certificate
-from services.children import answers, end, free_ports, own_folder, spawn, wait_until_answers
+from services.children import answers, end, free_ports, log_tail, own_folder, spawn, wait_until_answers
 from services.docker import Container, docker_answers
 from services.need import OutOfReachError, ServiceMissingError
 from services.topics import empty, evict
@@ -28,6 +30,8 @@ IMAGE: Final = "apache/kafka:4.1.1"
 USER: Final = "hub"
 PASSWORD: Final = "correct horse"
 START_SECONDS: Final = 60.0
+ASK_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+"""The length of what follows, ApiVersions (18) in its version 0, the request's number, no client's name."""
 
 Listener = Literal[
     "PLAINTEXT", "SASL_PLAINTEXT/PLAIN", "SASL_PLAINTEXT/SCRAM-SHA-512", "SSL", "SASL_SSL/SCRAM-SHA-256"
@@ -196,6 +200,13 @@ class PackagedKafka(Kafka):
         end(self._process)
         self._process = self._start()
 
+    async def reset(self) -> None:
+        code = self._process.poll()
+        if code is not None:
+            msg = f"Apache Kafka ended by itself with {code}; the end of its log:\n{log_tail(self._log)}"
+            raise RuntimeError(msg)
+        await super().reset()
+
     def close(self) -> None:
         end(self._process)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -223,11 +234,24 @@ class PackagedKafka(Kafka):
     def _start(self) -> subprocess.Popen[bytes]:
         process = spawn(self._java("kafka.Kafka", str(self._properties)), log=self._log)
         try:
-            wait_until_answers(self._ports["PLAINTEXT"], process, log=self._log, seconds=START_SECONDS)
+            wait_until_answers(
+                self._ports["PLAINTEXT"], process, log=self._log, seconds=START_SECONDS, answers=speaks_kafka
+            )
         except RuntimeError:
             end(process)
             raise
         return process
+
+
+def speaks_kafka(port: int) -> bool:
+    """True when a broker answers which versions it knows. It accepts connections long before, and may yet fail to
+    start."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(ASK_VERSIONS)
+            return bool(connection.recv(1))
+    except OSError:
+        return False
 
 
 def _properties(folder: Path, ports: Mapping[str, int], keys: Path) -> dict[str, str]:
