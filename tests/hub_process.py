@@ -2,8 +2,8 @@
 
 Run as a script, this file *is* the hub's process: `running_hub` as `triggerhub up` runs it, plus switches that put a
 forgetful part in place (`--without`) and a limit on file sizes (`--file-limit`, a full disk); or, with `--nursery`, the
-process from which the hubs of one set-up are forked; or, with `--command`, one of `triggerhub`'s commands. No test
-runs here.
+process from which the hubs of one set-up are forked; or, with `--command`, one of `triggerhub`'s commands; or,
+with `--sandbox`, what `python -m sandbox` is. No test runs here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from typing import Any, Final
 
 import httpx
 from nursery import Life, Nursery, serve
-from services.children import free_ports, own_folder, spawn
+from services.children import free_ports, own_folder
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 START_SECONDS: Final = 60.0
@@ -53,7 +52,7 @@ class Process:
         self.lives = 0
         self._command = [*command, "--port", str(self.port)]
         self._environment = {**inherited(), **environment}
-        self._process: subprocess.Popen[bytes] | Life | None = None
+        self._process: Life | None = None
 
     @property
     def url(self) -> str:
@@ -75,11 +74,8 @@ class Process:
     def start(self, *further: str) -> None:
         """Begin a life; returns at once."""
         self.lives += 1
-        self._process = self._begin([*self._command, *further])
-
-    def _begin(self, command: Sequence[str]) -> subprocess.Popen[bytes] | Life:
-        variables = [f"{name}={value}" for name, value in self._environment.items()]
-        return spawn(["env", "-i", *variables, sys.executable, *command], log=self.log)
+        arguments = [*self._command, *further]
+        self._process = hub_nursery().begin(arguments, environment=self._environment, log=self.log)
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -94,7 +90,7 @@ class Process:
         self._process.terminate()
         try:
             return self._process.wait(seconds)
-        except (subprocess.TimeoutExpired, TimeoutError):
+        except TimeoutError:
             self.kill()
             return self._process.wait()
 
@@ -148,9 +144,6 @@ class HubProcess(Process):
             folder=folder,
         )
 
-    def _begin(self, command: Sequence[str]) -> Life:
-        return hub_nursery().begin(command, environment=self._environment, log=self.log)
-
     @property
     def started(self) -> bool:
         """Whether this life got as far as running."""
@@ -171,10 +164,10 @@ class SandboxProcess(Process):
 
     def __init__(self, folder: Path, *, create_missing: bool = True, pace: float | None = None) -> None:
         self.calls = folder / "calls.jsonl"
-        command = ["-m", "sandbox", "--log", str(self.calls)]
+        command = ["--sandbox", "--log", str(self.calls)]
         command += ["--create-missing"] if create_missing else []
         command += ["--pace", str(pace)] if pace is not None else []
-        super().__init__("sandbox", command, environment={"PYTHONPATH": str(ROOT)}, folder=folder)
+        super().__init__("sandbox", command, environment={}, folder=folder)
 
     def api_url(self, source: str) -> str:
         """Base of a vendor's API, as a connection's `api_url`."""
@@ -234,7 +227,7 @@ def hub_environment(
 
 
 def hub_nursery() -> Nursery:
-    """Where the hubs and commands of this test session are born. It ends with the session."""
+    """Where the hubs, sandboxes and commands of this test session are born. It ends with the session."""
     with _ONE:  # two threads may ask for the first life
         return _nursery()
 
@@ -256,7 +249,12 @@ def inherited() -> dict[str, str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be a hub until SIGTERM, or a nursery, or a command."""
+    """Be a hub until SIGTERM, or a nursery, a command or a sandbox."""
+    if arguments[:1] == ["--sandbox"]:
+        from sandbox.__main__ import main as be_sandbox  # noqa: PLC0415 - the nursery has it
+
+        be_sandbox(list(arguments[1:]))
+        return
     if arguments[:1] == ["--command"]:
         from hub import cli  # noqa: PLC0415 - the nursery has it
 
@@ -268,6 +266,7 @@ def main(arguments: Sequence[str]) -> None:
         import hub.asyncapi  # noqa: PLC0415
         import hub.cli  # noqa: PLC0415
         import hub.hub  # noqa: F401, PLC0415
+        import sandbox.__main__  # noqa: F401, PLC0415
 
         serve(arguments[1], main)
         return

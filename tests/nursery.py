@@ -1,4 +1,4 @@
-"""Lives of hubs and of commands by fork: one process imports the hub once, and every life begins as a copy of it.
+"""Lives of hubs, sandboxes and commands by fork: one process imports the hub once, and every life begins as a copy of it.
 
 Importing costs more than two seconds of CPU, and a test run begins hundreds of lives. A life shares nothing with
 another but the imported modules. Run as `hub_process.py --nursery SOCKET`; no test runs here.
