@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CONFIG ?= triggerhub.yaml
 SEED ?= 1
 KILLS ?= 60
-WORKERS ?= 2
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test audit lint format bench crash up clean

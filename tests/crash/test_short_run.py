@@ -36,11 +36,13 @@ def judged(report: Report) -> None:
     assert report.attempts > report.deliveries  # some met a hub that was not there, and were sent again
 
 
+@pytest.mark.long(70)
 async def test_nothing_is_lost_or_done_twice_embedded() -> None:
     async with embedded(presence="status") as setup:
         judged(await run(setup))
 
 
+@pytest.mark.long(120)
 @pytest.mark.kafka
 @pytest.mark.postgres
 async def test_nothing_is_lost_or_done_twice_in_a_cluster(kafka: Kafka, postgres: Postgres) -> None:

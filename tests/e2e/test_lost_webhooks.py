@@ -196,6 +196,7 @@ async def a_busy_day(field_: Field, *, drop: float, each: int = EACH) -> None:
         await field_.hear(acts.slack_say("C0GENERAL", "me too", thread_ts=root))
 
 
+@pytest.mark.long(35)
 async def test_what_gets_lost_is_back_after_two_sweeps_and_runs_once(tmp_path: Path) -> None:
     async with field_of(tmp_path) as field_:
         await a_busy_day(field_, drop=LOST)

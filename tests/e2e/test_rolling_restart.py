@@ -75,6 +75,7 @@ class Vendors:
         pytest.fail("no ingress took a webhook")
 
 
+@pytest.mark.long(35)
 async def test_each_process_in_turn(kafka: Kafka, postgres: Postgres) -> None:
     async with cluster(kafka, postgres, pace=PACE, processes=PROCESSES) as setup:
         database = open_database(setup.database_url)

@@ -32,12 +32,14 @@ async def told(setup: SetUp) -> None:
     )
 
 
+@pytest.mark.long(60)
 async def test_the_story_embedded() -> None:
     async with embedded(edit=follow) as setup:
         assert len({kill.step for kill in deaths(setup, seed=SEED, kills=KILLS)}) == KILLS
         await told(setup)
 
 
+@pytest.mark.long(130)
 @pytest.mark.kafka
 @pytest.mark.postgres
 async def test_the_story_in_a_cluster(kafka: Kafka, postgres: Postgres) -> None:

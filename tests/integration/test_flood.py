@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.flood import pour
 
 COUNT = 1500
@@ -9,6 +11,7 @@ SECONDS = 2.0
 MAX_GROWTH_MB = 250
 
 
+@pytest.mark.long(40)
 def test_a_flood_ends_with_everything_settled_and_memory_bounded() -> None:
     report = pour(count=COUNT, seconds=SECONDS)
     assert report.flood.given_up == 0

@@ -127,6 +127,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.long(30)
 @pytest.mark.timeout(300)
 def test_the_first_webhook(newcomer: Newcomer) -> None:
     steps = chapter()

@@ -141,6 +141,7 @@ async def test_trouble_at_every_step(runner: Bench, trouble: Trouble) -> None:
     await assert_once(runner, run_ids, labels)
 
 
+@pytest.mark.long(30)
 async def test_trouble_again_on_the_way_back(runner: Bench) -> None:
     steps = await steps_of(runner)
     chance = random.Random(20260102)  # noqa: S311 - the same cases each time
