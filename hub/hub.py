@@ -45,7 +45,7 @@ from hub.settings import Settings
 from hub.vault_secrets import check_vaults
 from router.subscriber import Rules
 from schemas.policy.gate import Gate
-from storage import healing, presence, results, runs, workers
+from storage import claims, healing, presence, results, workers
 from storage.database import Database, open_database
 from storage.migrate import upgrade
 
@@ -101,7 +101,7 @@ async def running_hub(
         add_roles(stack, parts, api_key, makers, environment)
         if settings.sqlite and roles == frozenset(ROLES):
             # One process owns the file: whoever held a lease before is gone.
-            await database.write(runs.release_all, except_owner=parts.instance)
+            await database.write(claims.release_all, except_owner=parts.instance)
             await database.write(results.release_all, except_owner=parts.instance, settle=POST_SETTLE_SECONDS)
             await database.write(
                 presence.release_all, except_owner=parts.instance, settle_seconds=POST_SETTLE_SECONDS

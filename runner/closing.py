@@ -17,8 +17,8 @@ from schemas.policy.readers import container_of, judge_readers
 from schemas.policy.shapes import Refusal
 from schemas.result import Result
 from storage import credentials, follow_ups, links, presence
+from storage.claims import Claim
 from storage.results import Settled
-from storage.runs import Claim
 from storage.tables import ResultStatus, RunStatus
 
 log = structlog.get_logger(__name__)

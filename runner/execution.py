@@ -38,6 +38,7 @@ from schemas.result import Result
 from schemas.topics import RESULTS
 from storage import conversations, runs
 from storage.approvals import PEOPLE
+from storage.claims import Claim, release_run
 from storage.database import StorageUnavailableError
 from storage.outbox import Message
 from storage.results import (
@@ -48,7 +49,6 @@ from storage.results import (
     slots_of,
     want_result,
 )
-from storage.runs import Claim
 from storage.states import RUN_TERMINAL
 from storage.tables import ResultStatus, RunStatus
 
@@ -470,7 +470,7 @@ class RunExecution:
 
         def release(connection: Connection) -> None:
             if runs.note_run(connection, claim, error=reason[:500]):
-                runs.release_run(connection, claim, delay=delay, count_attempt=True)
+                release_run(connection, claim, delay=delay, count_attempt=True)
 
         try:
             await self.world.database.write(release)

@@ -16,7 +16,7 @@ from runner.mounts import resources_of
 from runner.service import RUN_KEY
 from runner.world import World
 from schemas.dispatch import Dispatch, Grant
-from storage.runs import Claim
+from storage.claims import Claim
 
 if TYPE_CHECKING:
     from runner.execution import RunExecution

@@ -13,8 +13,8 @@ from runner.world import World
 from schemas.dispatch import Dispatch
 from schemas.references import branch_of
 from storage import follow_ups
+from storage.claims import Claim
 from storage.history import chapters_before
-from storage.runs import Claim
 
 
 @dataclass(frozen=True, slots=True)

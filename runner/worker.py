@@ -23,9 +23,9 @@ from runner.world import World
 from schemas.dispatch import Dispatch
 from storage import approvals, budgets, doorbells, follow_ups, presence, runs
 from storage.bell import Bell
+from storage.claims import Claim, claim_runs, release_run, renew_leases
 from storage.database import StorageUnavailableError
 from storage.results import settled_results
-from storage.runs import Claim
 from storage.spacing import Spacing
 from storage.tables import RunStatus
 
@@ -119,7 +119,7 @@ class Worker:
         """
         try:
             with connection.begin_nested():
-                claims = runs.claim_runs(
+                claims = claim_runs(
                     connection,
                     owner=self._owner,
                     limit=room,
@@ -206,7 +206,7 @@ class Worker:
         self._claiming += room
         try:
             claims = await self._world.database.write(
-                runs.claim_runs,
+                claim_runs,
                 owner=self._owner,
                 limit=room,
                 lease=self._timing.lease,
@@ -273,7 +273,7 @@ class Worker:
 
         def release(connection: Connection) -> None:
             for claim in claims:
-                runs.release_run(connection, claim, delay=0.0, count_attempt=False)
+                release_run(connection, claim, delay=0.0, count_attempt=False)
 
         try:
             await self._world.database.write(release)
@@ -303,7 +303,7 @@ class Worker:
             return
         until = self._lease_from_now()
         held = await self._world.database.write(
-            runs.renew_leases, list(before), owner=self._owner, lease=self._timing.lease
+            renew_leases, list(before), owner=self._owner, lease=self._timing.lease
         )
         for run_id, (execution, task) in before.items():
             now = self._running.get(run_id)

@@ -18,10 +18,11 @@ from schemas.result import Result
 from schemas.topics import RESULTS
 from storage import follow_ups, outbox
 from storage.approval_tables import ApprovalRow, ApprovalStatus, ApprovalVote
+from storage.claims import Claim
 from storage.clock import read_clock
 from storage.results import hold_result, want_result
 from storage.rows import insert_new, plain, table
-from storage.runs import Claim, move_run
+from storage.runs import move_run
 from storage.statements import Fixed
 from storage.tables import ResultRow, ResultStatus, RunRow, RunStatus
 

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, and_, or_, select, update
 
 from schemas.dispatch import Dispatch
+from storage.claims import Claim
 from storage.clock import read_clock
 from storage.rows import table
-from storage.runs import Claim, move_run
+from storage.runs import move_run
 from storage.states import RUN_TERMINAL
 from storage.tables import ConversationRow, DispatchRow, RunRow, RunStatus
 

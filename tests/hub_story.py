@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from schemas.dispatch import Dispatch
 from schemas.event import Actor, Event, EventData, Kind, Subject
 from schemas.result import Origin, Receipt, Result
-from storage import dead_letters, deliveries, results, routing, runs, workers
+from storage import claims, dead_letters, deliveries, results, routing, runs, workers
 from storage.dead_letters import DeadLetter
 from storage.deliveries import Incoming, IncomingEvent
 from storage.routing import RecordedVerdict
@@ -163,7 +163,7 @@ def _take(connection: Connection, one: Dispatch) -> None:
 def _answer(connection: Connection, one: Dispatch) -> None:
     """A run from its claim to its end, with one post made and one refused."""
     _take(connection, one)
-    [claim] = runs.claim_runs(connection, owner="box-1", limit=1, lease=60)
+    [claim] = claims.claim_runs(connection, owner="box-1", limit=1, lease=60)
     runs.adopt_session(connection, claim, "sesn_1", agent_id="agent_1", agent_version=3)
     runs.move_run(connection, claim, RunStatus.SENDING, RunStatus.RUNNING, started_at=1_767_323_050.0)
     for slot, output, where in (("reply", "comment", "acme-github"), ("tell", "post_message", "acme-slack")):

@@ -17,8 +17,8 @@ from runner.execution import RunExecution
 from runner.reader import Inbox
 from runner.service import Service
 from runner.world import World
+from storage.claims import Claim
 from storage.database import Database, StorageUnavailableError
-from storage.runs import Claim
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -39,12 +39,12 @@ from schemas.dispatch import Dispatch, Grant, Limits, Repository
 from schemas.event import Actor, Event, EventData, Subject
 from schemas.result import Result
 from schemas.topics import RESULTS
-from storage import conversations, follow_ups, outbox, runs
+from storage import claims, conversations, follow_ups, outbox, runs
 from storage.bell import Bell
+from storage.claims import Claim
 from storage.database import Database, open_database
 from storage.results import settled_results
 from storage.rows import table
-from storage.runs import Claim
 from storage.states import RUN_TERMINAL
 from storage.tables import ConversationRow, OutboxRow, ResultRow, RunRow
 
@@ -256,7 +256,7 @@ class Bench:
 
     async def claim(self, owner: str = "one", *, lease: float = 30.0) -> list[Claim]:
         """Claim whatever is due."""
-        return await self.database.write(runs.claim_runs, owner=owner, limit=100, lease=lease)
+        return await self.database.write(claims.claim_runs, owner=owner, limit=100, lease=lease)
 
     async def orphan(self, run_id: str) -> None:
         """The run's owner is dead, and its lease ran out."""

@@ -16,9 +16,9 @@ from connectors.outbox import Outbox
 from router.subscriber import Router
 from runner.worker import Worker
 from runner.world import World
+from storage.claims import claim_runs
 from storage.database import Database, StorageUnavailableError
 from storage.deliveries import Incoming
-from storage.runs import claim_runs
 
 _GATES: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Event] = WeakKeyDictionary()
 

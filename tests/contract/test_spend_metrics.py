@@ -16,6 +16,7 @@ from schemas.policy.approval import ApprovalPolicy, approval_id, code_of, digest
 from storage import approvals, ledger, runs
 from storage.approvals import Approval
 from storage.caps import Admission
+from storage.claims import claim_runs
 from storage.database import Database
 from storage.rows import table
 from storage.tables import ApprovalRow, ApprovalStatus, RunRow
@@ -87,7 +88,7 @@ async def test_money_people_and_what_waits_for_either(database: Database) -> Non
         for one in (dear, cheap, none):
             runs.take_dispatch(connection, one, body_of(one))
         caps = Admission(CapSet(teams={"shop": Cap(per_day_cents=400)}))
-        claims = runs.claim_runs(connection, owner="w", limit=3, lease=60.0, admission=caps)
+        claims = claim_runs(connection, owner="w", limit=3, lease=60.0, admission=caps)
         assert len(claims) == 2
         for name, rule, team, cents in (("s1", "fix", "shop", 123), ("s3", "answer", None, 7)):
             ledger.charge(connection, session_id=name, total=cents, run_id=name, rule=rule, team=team)

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, select, update
 
 from schemas.policy.approval import ApprovalPolicy, Person, approval_id, code_of, digest_of
 from schemas.result import Receipt, Result
-from storage import approvals, outbox, questions, results, runs
+from storage import approvals, claims, outbox, questions, results, runs
 from storage.approvals import PEOPLE, Approval, Vote, Voted
+from storage.claims import Claim
 from storage.database import Database
 from storage.rows import table
-from storage.runs import Claim
 from storage.tables import (
     ApprovalRow,
     ApprovalStatus,
@@ -277,7 +277,7 @@ async def test_the_end_of_a_run_takes_back_what_it_asked_for(database: Database)
 async def running(database: Database, number: int = 1) -> Claim:
     dispatch = make_dispatch(number)
     await database.write(lambda c: runs.take_dispatch(c, dispatch, body_of(dispatch)))
-    [claim] = await database.write(runs.claim_runs, owner="r1", limit=1, lease=60.0)
+    [claim] = await database.write(claims.claim_runs, owner="r1", limit=1, lease=60.0)
 
     def go(connection: Connection) -> None:
         assert runs.adopt_session(connection, claim, "sesn_1")
@@ -301,9 +301,9 @@ async def test_a_run_that_waits_for_people_is_due_when_they_have_decided(databas
     row = await run_row(database, claim.run_id)
     assert (row["status"], row["lease_owner"], row["waits_for"]) == (RunStatus.WAITING, None, PEOPLE)
     assert row["due_at"] >= found.expires_at
-    assert await database.write(runs.claim_runs, owner="r2", limit=1, lease=60.0) == []
+    assert await database.write(claims.claim_runs, owner="r2", limit=1, lease=60.0) == []
     await vote(database, found, ADA)
-    [again] = await database.write(runs.claim_runs, owner="r2", limit=1, lease=60.0)
+    [again] = await database.write(claims.claim_runs, owner="r2", limit=1, lease=60.0)
     assert (again.run_id, again.status) == (claim.run_id, RunStatus.WAITING)
 
 
@@ -312,7 +312,7 @@ async def test_a_decision_between_looking_and_waiting_is_not_lost(database: Data
     found = await asked(database, claim.run_id, tool=True)
     await vote(database, found, ADA, approve=False)
     assert await database.write(approvals.wait_for_people, claim, [found.id])
-    [again] = await database.write(runs.claim_runs, owner="r2", limit=1, lease=60.0)
+    [again] = await database.write(claims.claim_runs, owner="r2", limit=1, lease=60.0)
     assert again.run_id == claim.run_id
 
 
@@ -324,7 +324,7 @@ async def test_votes_and_waiting_at_the_same_time_never_leave_a_run_asleep(
     await asyncio.gather(
         database.write(approvals.wait_for_people, claim, [found.id]), vote(other_database, found, ADA)
     )
-    [again] = await database.write(runs.claim_runs, owner="r2", limit=1, lease=60.0)
+    [again] = await database.write(claims.claim_runs, owner="r2", limit=1, lease=60.0)
     assert again.run_id == claim.run_id
 
 

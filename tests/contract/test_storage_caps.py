@@ -13,15 +13,15 @@ from sqlalchemy import Connection, event, select, update
 from schemas.caps import Cap, CapSet
 from schemas.dispatch import Dispatch, Limits
 from schemas.result import Receipt
-from storage import ledger, presence, runs
+from storage import claims, ledger, presence, runs
 from storage.caps import Admission
+from storage.claims import Claim
 from storage.clock import read_clock
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.holding import TELL_AFTER
 from storage.presence import Outcome
 from storage.rows import table
-from storage.runs import Claim
 from storage.standing import standing_of
 from storage.tables import ResultRow, RunRow, RunStatus
 
@@ -44,7 +44,7 @@ async def claim(
     database: Database, caps: CapSet, *, owner: str = "w1", limit: int = 10, **more: Any
 ) -> list[Claim]:
     asked = Admission(caps, **more)
-    return await database.write(runs.claim_runs, owner=owner, limit=limit, lease=60.0, admission=asked)
+    return await database.write(claims.claim_runs, owner=owner, limit=limit, lease=60.0, admission=asked)
 
 
 async def set_all(database: Database, **values: Any) -> None:
@@ -157,7 +157,7 @@ async def test_without_caps_a_claim_asks_nothing_more(database: Database) -> Non
 
         event.listen(connection, "before_cursor_execute", note)
         capped = CapSet(rules={"three": Cap(concurrent=1)})
-        runs.claim_runs(connection, owner="w", limit=5, lease=60.0, admission=Admission(capped))
+        claims.claim_runs(connection, owner="w", limit=5, lease=60.0, admission=Admission(capped))
 
     await database.write(count)
     assert len(asked) > 2

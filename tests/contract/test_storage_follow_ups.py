@@ -10,11 +10,12 @@ from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
 from storage import follow_ups
+from storage.claims import Claim, claim_runs
 from storage.clock import read_clock
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
-from storage.runs import Claim, claim_runs, take_dispatch
+from storage.runs import take_dispatch
 from storage.tables import ConversationRow, RunRow
 
 

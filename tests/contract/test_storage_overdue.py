@@ -6,7 +6,7 @@ from services.facts import body_of, make_delivery, make_dispatch, make_event, ma
 from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
-from storage import outbox, overdue, results, runs
+from storage import claims, outbox, overdue, results, runs
 from storage.database import Database
 from storage.deliveries import store_deliveries
 from storage.rows import table
@@ -27,7 +27,7 @@ async def test_runs(database: Database) -> None:
     await database.write(take, make_dispatch(3, conversation="another"))
     claimed: list[str] = []
     while (first := await database.read(overdue.first_run)) is not None:
-        [claim] = await database.write(runs.claim_runs, owner="box", limit=1, lease=60)
+        [claim] = await database.write(claims.claim_runs, owner="box", limit=1, lease=60)
         assert claim.run_id == first
         claimed.append(first)
     assert len(claimed) == 2, "the second of the conversation is not due while the first is active"
@@ -35,7 +35,7 @@ async def test_runs(database: Database) -> None:
     gone = update(rows).where(rows.c.id == claimed[0]).values(lease_until=1.0)
     await database.write(lambda c: c.execute(gone).rowcount)
     assert await database.read(overdue.first_run) == claimed[0], "an orphan"
-    [claim] = await database.write(runs.claim_runs, owner="box", limit=1, lease=60)
+    [claim] = await database.write(claims.claim_runs, owner="box", limit=1, lease=60)
     await database.write(runs.move_run, claim, RunStatus.CREATING, RunStatus.FAILED)
     second = await database.read(overdue.first_run)
     assert second is not None
@@ -43,7 +43,7 @@ async def test_runs(database: Database) -> None:
     later = update(rows).where(rows.c.id == second).values(due_at=rows.c.due_at + 3600)
     await database.write(lambda c: c.execute(later).rowcount)
     assert await database.read(overdue.first_run) is None
-    assert await database.write(runs.claim_runs, owner="box", limit=9, lease=60) == []
+    assert await database.write(claims.claim_runs, owner="box", limit=9, lease=60) == []
 
 
 async def test_results(database: Database) -> None:

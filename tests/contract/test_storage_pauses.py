@@ -9,7 +9,7 @@ from services.facts import body_of, make_dispatch
 from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
-from storage import follow_ups, pauses, runs
+from storage import claims, follow_ups, pauses, runs
 from storage.clock import read_clock
 from storage.conversations import run_id_of
 from storage.database import Database
@@ -28,7 +28,7 @@ async def take(database: Database, *dispatches: Dispatch) -> None:
 
 
 async def claimed(database: Database, *, limit: int = 10) -> list[str]:
-    found = await database.write(runs.claim_runs, owner="w1", limit=limit, lease=60.0)
+    found = await database.write(claims.claim_runs, owner="w1", limit=limit, lease=60.0)
     return [one.dispatch.rule for one in found]
 
 
@@ -90,7 +90,7 @@ async def test_a_held_run_is_looked_at_again_later_and_keeps_its_first_moment(da
 
 async def test_runs_at_work_go_on_and_can_be_taken_over(database: Database) -> None:
     await take(database, of(1, "one"))
-    await database.write(runs.claim_runs, owner="w1", limit=1, lease=-1.0)
+    await database.write(claims.claim_runs, owner="w1", limit=1, lease=-1.0)
     await stop(database, "all")
     found = table(RunRow)
     await database.write(lambda c: c.execute(update(found).values(due_at=0.0)).rowcount)
@@ -100,7 +100,7 @@ async def test_runs_at_work_go_on_and_can_be_taken_over(database: Database) -> N
 async def test_a_follow_up_is_not_told_to_a_session_at_work(database: Database) -> None:
     first = make_dispatch(1, rule="one", conversation="c")
     await take(database, first)
-    (held,) = await database.write(runs.claim_runs, owner="w1", limit=1, lease=60.0)
+    (held,) = await database.write(claims.claim_runs, owner="w1", limit=1, lease=60.0)
     await database.write(runs.move_run, held, RunStatus.CREATING, RunStatus.SENDING)
     await database.write(runs.move_run, held, RunStatus.SENDING, RunStatus.RUNNING)
     await take(database, make_dispatch(2, rule="one", conversation="c", follow_up=True, manner="steer"))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
 from schemas.result import Receipt
-from storage import presence, runs
+from storage import claims, presence, runs
 from storage.clock import db_now, read_clock
 from storage.conversations import run_id_of
 from storage.database import Database
@@ -145,7 +145,7 @@ async def test_a_long_run_tells_less_often(database: Database) -> None:
 async def test_the_end_of_a_run_makes_its_signs_due(database: Database) -> None:
     run = run_id_of((await make(database)).id)
     await settle(database, shown(await status_of(database), delay=300.0))
-    (work,) = await database.write(runs.claim_runs, owner="w1", limit=10, lease=60.0)
+    (work,) = await database.write(claims.claim_runs, owner="w1", limit=10, lease=60.0)
     now = await database.read(read_clock)
     await change(database, not_before=now - 1, calm_before=now + 300)
     assert await database.write(runs.move_run, work, RunStatus.CREATING, RunStatus.SENDING)

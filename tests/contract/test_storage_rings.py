@@ -7,12 +7,12 @@ from typing import Any
 from services.facts import body_of, make_dispatch
 from sqlalchemy import Connection, select
 
-from storage import budgets, credentials, doorbells, remote_objects, runs
+from storage import budgets, claims, credentials, doorbells, remote_objects, runs
+from storage.claims import Claim
 from storage.clock import read_clock
 from storage.database import Database
 from storage.remote_objects import Remote
 from storage.rows import table
-from storage.runs import Claim
 from storage.tables import RunRow, RunStatus
 
 
@@ -24,7 +24,7 @@ async def running(database: Database, number: int = 1) -> Claim:
         runs.take_dispatch(connection, one, body_of(one))
 
     await database.write(take)
-    (claim,) = await database.write(runs.claim_runs, owner="w1", limit=1, lease=60.0)
+    (claim,) = await database.write(claims.claim_runs, owner="w1", limit=1, lease=60.0)
     await database.write(
         runs.move_run, claim, RunStatus.CREATING, RunStatus.SENDING, session_id=f"sesn_{number}"
     )
@@ -67,10 +67,10 @@ async def test_a_ring_between_looking_and_waiting_is_not_lost(database: Database
 async def test_a_ring_while_a_waiting_run_is_looked_at_makes_it_due_again(database: Database) -> None:
     claim = await waiting(database)
     await database.write(doorbells.ring, "sesn_1")
-    (held,) = await database.write(runs.claim_runs, owner="w2", limit=1, lease=60.0)
+    (held,) = await database.write(claims.claim_runs, owner="w2", limit=1, lease=60.0)
     await database.write(doorbells.ring, "sesn_1")
     assert await database.write(budgets.wait_on, held)
-    assert len(await database.write(runs.claim_runs, owner="w3", limit=1, lease=60.0)) == 1
+    assert len(await database.write(claims.claim_runs, owner="w3", limit=1, lease=60.0)) == 1
     assert (await row(database, claim.run_id))["status"] == "waiting"
 
 

@@ -10,12 +10,12 @@ from services.facts import body_of, make_dispatch, make_event
 from sqlalchemy import Connection, select, update
 
 from schemas.dispatch import Dispatch
-from storage import conversations, runs
+from storage import claims, conversations, runs
+from storage.claims import Claim
 from storage.clock import db_now
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
-from storage.runs import Claim
 from storage.spacing import Spacing
 from storage.states import MoveError
 from storage.tables import ConversationRow, ConversationSubject, RunRow, RunStatus
@@ -35,7 +35,7 @@ async def take(database: Database, *dispatches: Dispatch) -> list[bool]:
 async def claim(
     database: Database, owner: str = "w1", *, limit: int = 10, lease: float = LEASE
 ) -> list[Claim]:
-    return await database.write(runs.claim_runs, owner=owner, limit=limit, lease=lease)
+    return await database.write(claims.claim_runs, owner=owner, limit=limit, lease=lease)
 
 
 async def run_row(database: Database, run_id: str) -> dict[str, Any]:
@@ -200,7 +200,7 @@ async def test_the_fence_keeps_the_old_owner_out_of_everything(database: Databas
     assert not await database.write(runs.move_run, old, RunStatus.CREATING, RunStatus.SENDING)
     assert not await database.write(runs.adopt_session, old, "sesn_old")
     assert not await database.write(runs.note_run, old, message_id="m")
-    assert not await database.write(runs.release_run, old, delay=0, count_attempt=True)
+    assert not await database.write(claims.release_run, old, delay=0, count_attempt=True)
     row = await run_row(database, old.run_id)
     assert (row["status"], row["session_id"], row["message_id"], row["fence"]) == ("creating", None, None, 2)
     assert await database.write(runs.adopt_session, new, "sesn_new")
@@ -235,7 +235,7 @@ async def test_attempts_are_counted_when_claiming_and_reset_by_progress(database
 async def test_a_released_run_comes_back_after_its_delay(database: Database) -> None:
     await take(database, make_dispatch(1))
     [held] = await claim(database, "w1")
-    assert await database.write(runs.release_run, held, delay=3600, count_attempt=True)
+    assert await database.write(claims.release_run, held, delay=3600, count_attempt=True)
     assert await claim(database, "w2") == []
     rows = table(RunRow)
     await database.write(lambda c: c.execute(update(rows).values(due_at=db_now())).rowcount)
@@ -250,7 +250,7 @@ async def test_what_dies_with_its_claimer_again_and_again_is_spaced_out(database
     spacing = Spacing(base=100, longest=150, free=2)
     due: list[float] = []
     for _ in range(4):
-        [held] = await database.write(runs.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
+        [held] = await database.write(claims.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
         row = await run_row(database, held.run_id)
         due.append(row["due_at"] - row["updated_at"])
         await expire(database, held.run_id)
@@ -265,7 +265,7 @@ async def test_what_dies_with_its_claimer_again_and_again_is_spaced_out(database
 async def test_progress_ends_the_spacing(database: Database) -> None:
     await take(database, make_dispatch(1))
     spacing = Spacing(base=1000, free=1)
-    [held] = await database.write(runs.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
+    [held] = await database.write(claims.claim_runs, owner="w", limit=9, lease=60, spacing=spacing)
     await walk(database, held, RunStatus.SENDING)
     await expire(database, held.run_id)
     assert [again.run_id for again in await claim(database)] == [held.run_id]
@@ -276,7 +276,7 @@ async def test_a_graceful_stop_does_not_count_as_an_attempt(database: Database) 
     for _ in range(3):
         [held] = await claim(database)
         assert held.attempts == 1
-        assert await database.write(runs.release_run, held, delay=0, count_attempt=False)
+        assert await database.write(claims.release_run, held, delay=0, count_attempt=False)
 
 
 async def test_leases_are_renewed_for_what_is_still_held(database: Database) -> None:
@@ -286,7 +286,7 @@ async def test_leases_are_renewed_for_what_is_still_held(database: Database) -> 
     await expire(database, lost.run_id)
     [_] = await claim(database, "w2")
     both = [kept.run_id, lost.run_id]
-    assert await database.write(runs.renew_leases, both, owner="w1", lease=90) == {kept.run_id}
+    assert await database.write(claims.renew_leases, both, owner="w1", lease=90) == {kept.run_id}
     assert (await run_row(database, kept.run_id))["lease_until"] > before + 50
 
 
@@ -295,7 +295,7 @@ async def test_an_expired_lease_is_not_renewed(database: Database) -> None:
     await take(database, make_dispatch(1))
     [held] = await claim(database, "w1")
     await expire(database, held.run_id)
-    assert await database.write(runs.renew_leases, [held.run_id], owner="w1", lease=90) == set()
+    assert await database.write(claims.renew_leases, [held.run_id], owner="w1", lease=90) == set()
 
 
 async def test_a_lease_that_its_owner_does_not_name_runs_out(database: Database) -> None:
@@ -303,7 +303,7 @@ async def test_a_lease_that_its_owner_does_not_name_runs_out(database: Database)
     await take(database, make_dispatch(1, conversation="c1"), make_dispatch(2, conversation="c2"))
     kept, dropped = await claim(database, "w1", lease=30)
     before = (await run_row(database, dropped.run_id))["lease_until"]
-    assert await database.write(runs.renew_leases, [kept.run_id], owner="w1", lease=90) == {kept.run_id}
+    assert await database.write(claims.renew_leases, [kept.run_id], owner="w1", lease=90) == {kept.run_id}
     assert (await run_row(database, dropped.run_id))["lease_until"] == before
 
 
@@ -311,7 +311,7 @@ async def test_all_leases_of_others_can_be_taken_away_at_once(database: Database
     await take(database, make_dispatch(1, conversation="c1"), make_dispatch(2, conversation="c2"))
     [mine] = await claim(database, "me", limit=1)
     [theirs] = await claim(database, "them", limit=1)
-    assert await database.write(runs.release_all, except_owner="me") == 1
+    assert await database.write(claims.release_all, except_owner="me") == 1
     assert [held.run_id for held in await claim(database, "me")] == [theirs.run_id]
     assert await database.write(runs.note_run, mine, message_id="m")
 

@@ -24,7 +24,7 @@ from hub.settings import Settings
 from router.engine import RuleSet
 from router.subscriber import Rules
 from schemas.dispatch import Limits
-from storage import runs
+from storage import claims, runs
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.tables import RunStatus
@@ -257,7 +257,7 @@ async def test_cancel(operator: Operator, database: Database, *, remote: bool) -
     assert "has ended already (cancelled)" in again.err
     one = story.dispatch(story.event(story.UNTAKEN), "dd44")
     await database.write(runs.take_dispatch, one, one.model_dump_json().encode())
-    [claim] = await database.write(runs.claim_runs, owner="box", limit=1, lease=60.0)
+    [claim] = await database.write(claims.claim_runs, owner="box", limit=1, lease=60.0)
     active = await operator.once("runs", "cancel", claim.run_id, "--json", remote=remote)
     assert active.json() == {"id": claim.run_id, "status_before": RunStatus.CREATING.value}
     assert await database.read(runs.stop_wanted, [claim.run_id]) == {claim.run_id: "cancelled"}

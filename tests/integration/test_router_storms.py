@@ -13,7 +13,7 @@ from router.subscriber import Router, Rules
 from runner.messages import instructions
 from schemas.dispatch import Dispatch
 from schemas.event import Event
-from storage import runs
+from storage import claims, runs
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.deliveries import Incoming, store_deliveries
@@ -55,14 +55,14 @@ class Storm:
     def dispatches(self) -> list[Dispatch]:
         return [one for _, one in self.announced if isinstance(one, Dispatch)]
 
-    async def claim(self) -> list[runs.Claim]:
+    async def claim(self) -> list[claims.Claim]:
         """Take the dispatches, let the time they wait pass, and claim."""
         rows = table(RunRow)
         for one in self.dispatches():
             await self.database.write(runs.take_dispatch, one, body_of(one))
-        assert await self.database.write(runs.claim_runs, owner="w", limit=9, lease=60.0) == []
+        assert await self.database.write(claims.claim_runs, owner="w", limit=9, lease=60.0) == []
         await self.database.write(lambda c: c.execute(update(rows).values(due_at=0.0)).rowcount)
-        return await self.database.write(runs.claim_runs, owner="w", limit=9, lease=60.0)
+        return await self.database.write(claims.claim_runs, owner="w", limit=9, lease=60.0)
 
     async def clauses(self) -> dict[str | None, int]:
         rows = table(VerdictRow)
