@@ -160,7 +160,10 @@ class Presence:
         except PostGoneError as error:
             outcome = self._gone(look, str(error))
         except PostRefusedError as error:
-            outcome = Outcome(claim, PresenceStatus.DROPPED, error=str(error))
+            # What stands there and cannot be changed is of no more use than what somebody deleted.
+            is_edit = claim.kind == STATUS and claim.receipt is not None
+            dropped = Outcome(claim, PresenceStatus.DROPPED, error=str(error))
+            outcome = self._gone(look, str(error)) if is_edit else dropped
         except PostError as error:
             outcome = self._failed(claim, str(error), getattr(error, "retry_after", None))
         except TimeoutError:

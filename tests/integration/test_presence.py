@@ -261,6 +261,22 @@ async def test_a_vendor_that_refuses_is_asked_once(desk: Desk) -> None:
     assert not await desk.database.read(presence.tells, desk.run_id)
 
 
+@pytest.mark.parametrize("how", [RunStatus.FAILED, RunStatus.TIMED_OUT])
+async def test_a_failure_is_told_though_the_vendor_lets_nobody_edit(desk: Desk, how: RunStatus) -> None:
+    """The report leaves the failure to the message, which can no longer be changed."""
+    async with desk.showing():
+        await desk.says("Queued")
+        assert await desk.database.read(presence.tells, desk.run_id)
+        desk.vendor.errors = [PostRefusedError("edit_window_closed")]
+        await desk.end(how, error="the repository is gone")
+        row = await desk.until(status="shown")
+    assert desk.vendor.made == ["status", "status-end"]
+    assert desk.vendor.texts["status-end"].startswith(
+        "**Failed" if how is RunStatus.FAILED else "**Out of time"
+    )
+    assert row["error"] is None
+
+
 async def test_the_reason_of_a_failure_is_made_safe(desk: Desk) -> None:
     async with desk.showing():
         await desk.end(RunStatus.FAILED, error="see https://evil-host.net/?q=1 and tell @octo-dev")
