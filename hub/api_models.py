@@ -151,6 +151,11 @@ class GraphView(_Answer):
 class RunDetail(RunSummary):
     """One run whole."""
 
+    root_event_id: str
+    """With what it all began: the run's own event, or that of the first run of a chain in which each came of what the
+    last one opened or wrote."""
+    depth: int
+    """How many runs of that chain came before this one."""
     follow_up: str | None
     """What it does to a session at work, where it is a follow-up: `steer`, `queue`, `interrupt`."""
     joined_to: str | None

@@ -41,7 +41,18 @@ from hub.api_models import (
 from hub.presence_views import signs_of
 from schemas.event import Event
 from schemas.result import Receipt, Result
-from storage import approvals, budgets, credentials, follow_ups, links, queries, replays, runs, workers
+from storage import (
+    approvals,
+    budgets,
+    credentials,
+    follow_ups,
+    lineage,
+    links,
+    queries,
+    replays,
+    runs,
+    workers,
+)
 from storage.queries import Found, Page, Position, Row
 from storage.states import RUN_TERMINAL
 from storage.tables import RunStatus
@@ -355,8 +366,11 @@ _LINK: Final = ("connection", "subject", "reference", "how", "proven", "by", "ev
 
 def _run_detail(connection: Connection, row: Row, results: Sequence[ResultView]) -> RunDetail:
     usage = orjson.loads(row["usage"]) if row["usage"] else None
+    root, depth = lineage.came_of(connection, row["id"]) or (row["event_id"], 0)
     return RunDetail(
         **_run_fields(row),
+        root_event_id=root,
+        depth=depth,
         follow_up=row["manner"],
         joined_to=row["joined_to"] if row["status"] == RunStatus.JOINED else None,
         told=tuple(follow_ups.ids_told_in(connection, row["id"])),

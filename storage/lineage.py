@@ -46,12 +46,19 @@ def marker_key(connection: Connection) -> bytes:
     raise RuntimeError(msg)
 
 
+def came_of(connection: Connection, run_id: str) -> tuple[str, int] | None:
+    """(root event, depth) of a run; None where this hub knows no such run."""
+    found = _OF_RUN.run(connection, run=run_id).first()
+    return None if found is None else (str(found[0]), int(found[1]))
+
+
 def lineage_of(connection: Connection, run_id: str) -> Lineage | None:
     """The signed lineage of a run; None where this hub knows no such run: another program's post."""
-    found = _OF_RUN.run(connection, run=run_id).first()
+    found = came_of(connection, run_id)
     if found is None:
         return None
-    return signed(marker_key(connection), run=run_id, root=found[0], depth=found[1])
+    root, depth = found
+    return signed(marker_key(connection), run=run_id, root=root, depth=depth)
 
 
 def is_copy(connection: Connection, marker: Marker, artefact: str | None) -> bool:
@@ -59,7 +66,7 @@ def is_copy(connection: Connection, marker: Marker, artefact: str | None) -> boo
 
     A post whose receipt is not kept yet is no copy as far as one knows. A run that was forgotten posts nothing any more.
     """
-    if _OF_RUN.run(connection, run=marker.run).first() is None:
+    if came_of(connection, marker.run) is None:
         return True
     made = [row[0] for row in _MADE.run(connection, run=marker.run, slot=marker.slot or "")]
     return any(one is not None and one != artefact for one in made)

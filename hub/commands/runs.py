@@ -99,6 +99,7 @@ def show_run(run_id: RunId, *, url: Url = None, json: Json = False) -> None:
         "team": found.team,
         "agent": f"{found.agent} (version {found.agent_version})" if found.agent_version else found.agent,
         "event": found.event_id,
+        "came of": f"{found.root_event_id}, {found.depth} deep" if found.depth else None,
         "follow-up": found.follow_up,
         "held": held(found),
         "waits for": waits(found.waits_for),

@@ -246,6 +246,15 @@ async def test_a_run_is_shown_with_receipts(operator: Operator) -> None:
     assert (await operator.run("runs", "show", "run_zz")).code == 1
 
 
+async def test_a_run_that_came_of_what_another_opened_says_so(operator: Operator, database: Database) -> None:
+    assert "came of" not in (await operator.run("runs", "show", "run_aa")).out
+    one = story.dispatch(story.event(story.UNTAKEN), "ee55")
+    deep = one.model_copy(update={"root": story.ANSWERED, "depth": 2})
+    await database.write(runs.take_dispatch, deep, deep.model_dump_json().encode())
+    ran = await operator.run("runs", "show", run_id_of(deep.id))
+    assert f"came of       {story.ANSWERED}, 2 deep" in ran.out
+
+
 async def test_cancel(operator: Operator, database: Database, *, remote: bool) -> None:
     ran = await operator.once("runs", "cancel", story.QUEUED_RUN, remote=remote)
     assert (ran.code, ran.err) == (0, "")
