@@ -29,6 +29,7 @@ from router.hearing import hear
 from router.lineage import stop_chains
 from router.loops import SPOKEN, stop_loops
 from router.own_things import Maker, judge_own, maker_of, with_depth
+from router.paused_notes import tell_of_pauses
 from router.pausing import paused_verdict
 from router.prompts import conversation_key, make_dispatch, new_conversation_key
 from router.recording import as_recorded, for_every_rule, suppressed
@@ -116,6 +117,8 @@ class Judge:
                 recorded[name] = self._follow_up(event, rule, owner, decision)
         recorded = {name: with_depth(connection, one) for name, one in recorded.items()}
         recorded, notes = (recorded, []) if is_replay else _stopped(connection, event, recorded)
+        if paused and not is_replay:
+            notes = notes + tell_of_pauses(connection, event, recorded, rules=rules, owned=owners)
         return Judgement(list(recorded.values()), self._learnt(event, owners, recorded), notes)
 
     def _own(

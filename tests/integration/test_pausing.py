@@ -11,6 +11,7 @@ import httpx
 from command_line import triggerhub
 from router_samples import event, rule, rule_set
 from services.facts import make_incoming_event
+from sqlalchemy import select
 
 from hub import api
 from hub.broker import Taken
@@ -18,15 +19,20 @@ from hub.server import serving
 from hub.settings import Settings
 from router.subscriber import Router, Rules
 from schemas.event import Event
+from schemas.result import Result
 from storage import pauses, queries
 from storage.database import Database
 from storage.deliveries import Incoming, store_deliveries
+from storage.rows import table
+from storage.tables import ResultRow
 
 BUGS = rule(name="bugs", team="shop", match={"source": "github", "kind": "issue.opened"})
 OTHERS = rule(name="others", match={"source": "github", "kind": "issue.opened"})
 
 
-async def route(database: Database, found: Event) -> dict[str, tuple[str, str | None]]:
+async def route(
+    database: Database, found: Event, *rules: dict[str, Any]
+) -> dict[str, tuple[str, str | None]]:
     """Store an event and route it; outcome and clause by rule."""
     incoming = Incoming(
         id=f"acme-github:{found.id}",
@@ -42,7 +48,7 @@ async def route(database: Database, found: Event) -> dict[str, tuple[str, str | 
         del messages
 
     body = found.model_dump_json().encode()
-    router = Router(Rules(rule_set(BUGS, OTHERS)), database, announce=quiet)
+    router = Router(Rules(rule_set(*(rules or (BUGS, OTHERS)))), database, announce=quiet)
     await router.take([Taken(Event.model_validate_json(body), body)])
     rows = await database.read(queries.verdict_rows, found.id)
     return {row["rule"]: (row["outcome"], row["clause"]) for row in rows}
@@ -59,6 +65,48 @@ async def test_a_paused_rule_starts_nothing_not_even_by_a_follow_up(database: Da
     found = await route(database, said)
     assert found["bugs"] == ("suppressed", "paused")
     assert found["others"] == ("matched", "follow_up")
+
+
+async def notes(database: Database) -> list[tuple[str, str]]:
+    """Subject and words of what people were told."""
+    rows = table(ResultRow)
+    bodies = await database.read(lambda c: c.execute(select(rows.c.body).order_by(rows.c.id)).scalars().all())
+    told = [Result.model_validate_json(body) for body in bodies]
+    return [(one.origin.subject.key, str(one.arguments["text"])) for one in told]
+
+
+async def test_people_are_told_once_that_what_they_ask_is_paused(database: Database) -> None:
+    await database.write(pauses.pause, "all", "", by="api", reason=None)
+
+    async def said(number: int, **more: Any) -> None:
+        found = event(**more)
+        found = found.model_copy(update={"id": f"evt_{number:04}"})
+        assert set((await route(database, found)).values()) == {("suppressed", "paused")}
+
+    await said(1, trust="system")
+    await said(2, trust="member", is_bot=True)
+    await said(3, trust="outsider")
+    assert await notes(database) == []
+    await said(4)
+    await said(5)
+    ((where, words),) = await notes(database)
+    assert where == "acme/checkout#12"
+    assert "is paused by a person" in words
+    assert "`triggerhub replay evt_0004`" in words
+    await database.write(pauses.resume, "all", "")
+    await database.write(pauses.pause, "rule", "bugs", by="api", reason=None)
+    await database.write(pauses.pause, "rule", "others", by="api", reason=None)
+    await said(6)
+    assert len(await notes(database)) == 2
+
+
+async def test_who_asks_a_paused_rule_for_nothing_is_told_nothing(database: Database) -> None:
+    await database.write(pauses.pause, "team", "shop", by="api", reason=None)
+    elsewhere = rule(name="bugs", team="shop", match={"source": "github", "container": "acme/other"})
+    assert await route(database, event(), elsewhere) == {"bugs": ("suppressed", "paused")}
+    asked = event().model_copy(update={"id": "evt_silent"})
+    assert await route(database, asked, {**BUGS, "report": "none"}) == {"bugs": ("suppressed", "paused")}
+    assert await notes(database) == []
 
 
 async def test_commands_and_api(database: Database, database_url: str, tmp_path: Path) -> None:
