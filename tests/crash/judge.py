@@ -18,6 +18,7 @@ from hub.demo.scenarios import SCENARIOS
 from storage.clock import read_clock
 from storage.presence_tables import PresenceRow, PresenceStatus
 from storage.rows import table
+from storage.spend_tables import SpendRow, UnsettledRow
 from storage.states import RESULT_TERMINAL, RUN_TERMINAL
 from storage.tables import (
     DeadLetterRow,
@@ -67,6 +68,10 @@ class Books:
     event_ids: set[str] = field(default_factory=set)
     over: int = 0
     """Events, runs and results that are through: this only grows."""
+    spent: dict[str, int] = field(default_factory=dict)
+    """Cents in the ledger, by session."""
+    unsettled: list[str] = field(default_factory=list)
+    """Sessions that may cost more than the ledger says, as the hub knows."""
     pause: float = 0.0
     """Seconds until the last of what waits for a time of its own is due."""
 
@@ -79,6 +84,7 @@ class Books:
             self.unfinished_results,
             self.unfinished_signs,
             self.messages,
+            self.unsettled,
         )
         return sum(len(part) for part in parts)
 
@@ -121,6 +127,11 @@ def read_books(connection: Connection) -> Books:
         elif row["status"] == ResultStatus.REFUSED:
             books.refused_results.append(f"{row['id']}: {row['error']}")
     _read_signs(connection, books, now=now)
+    marks = table(UnsettledRow)
+    books.unsettled = list(connection.execute(select(marks.c.session_id)).scalars())
+    spent = table(SpendRow)
+    sums = select(spent.c.session_id, func.sum(spent.c.cents)).group_by(spent.c.session_id)
+    books.spent = {session: int(cents) for session, cents in connection.execute(sums)}
     for row in connection.execute(select(outbox)).mappings():
         books.pause = max(books.pause, row["due_at"] - now)
         books.messages.append(f"{row['topic']} {row['ref']} after {row['attempts']} sweeps")
@@ -185,7 +196,18 @@ def judge(books: Books, world: World, facts: Sequence[Webhook]) -> list[str]:
     complain("outputs", _outputs(books, world))
     complain("status messages", _statuses(books, world))
     complain("sessions left alone", left_alone(world.state["anthropic"]))
+    complain("sessions whose cost is not what the ledger says", unequal(books, world.state["anthropic"]))
     return found
+
+
+def unequal(books: Books, agents: Mapping[str, Any]) -> list[str]:
+    """Sessions that cost another amount than the ledger says, to the cent."""
+    charged = {one["id"]: one["cost_cents"] for one in agents["sessions"] if one["cost_cents"]}
+    return [
+        f"{name} cost {charged.get(name, 0)} cents, the ledger says {books.spent.get(name, 0)}"
+        for name in sorted(charged.keys() | books.spent.keys())
+        if charged.get(name, 0) != books.spent.get(name, 0)
+    ]
 
 
 def _conversations(world: World, facts: Sequence[Webhook]) -> list[str]:

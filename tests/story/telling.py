@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import httpx
-from crash.judge import read_books
+from crash.judge import read_books, unequal
 from crash.outside import artefacts, twice, work_by_run
 from crash.setups import SetUp
 
@@ -120,6 +120,7 @@ async def _judge(tale: Tale) -> list[str]:
     """One session, told everything once and in order; one artefact in each slot."""
     state, work = await tale.state(), await tale.setup.sandbox.work()
     found = [f"made twice: {one}" for one in twice(artefacts(state))]
+    found += unequal(await tale.database.read(read_books), state["anthropic"])
     sessions = {str(item["session_id"]) for item in work}
     if len(sessions) != 1:
         found.append(f"{len(sessions)} sessions were given work")
