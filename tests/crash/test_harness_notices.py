@@ -13,7 +13,7 @@ from services.postgres import Postgres
 from sqlalchemy import Connection, select
 
 from crash.harness import Harness
-from crash.judge import World, judge, read_books
+from crash.judge import Books, World, judge, read_books, unequal
 from crash.outside import Artefact, twice
 from crash.schedule import KILLS, Act, schedule
 from crash.setups import Cluster, Embedded, cluster, embedded
@@ -109,6 +109,14 @@ async def until_over(database: Database) -> None:
             if books.runs and not books.unfinished:
                 return
             await asyncio.sleep(0.1)
+
+
+def test_a_ledger_that_is_a_cent_off_is_noticed() -> None:
+    sessions = [{"id": "s1", "cost_cents": 6}, {"id": "s2", "cost_cents": 0}, {"id": "s4", "cost_cents": 2}]
+    assert unequal(Books(spent={"s1": 5, "s3": 1, "s4": 2}), {"sessions": sessions}) == [
+        "s1 cost 6 cents, the ledger says 5",
+        "s3 cost 0 cents, the ledger says 1",
+    ]
 
 
 def test_the_same_seed_gives_the_same_schedule_and_load(tmp_path_factory: pytest.TempPathFactory) -> None:
