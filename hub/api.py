@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from hub import api_views, approval_views, letter_views, spend_views
+from hub import api_views, approval_views, letter_views, run_views, spend_views
 from hub.api_access import Access
+from hub.api_errors import BASE, handlers, may
 from hub.api_models import (
     BudgetView,
     CancelView,
@@ -25,43 +24,25 @@ from hub.api_models import (
     LetterChange,
     LetterDetail,
     LetterPage,
-    PauseList,
-    PauseView,
-    Problem,
     ReplayView,
-    ResumeView,
     RuleList,
     RunDetail,
     RunPage,
-    SpendView,
     WorkerList,
 )
 from hub.api_requests import BudgetRequest, DropRequest, PauseRequest, ReplayRequest, ResumeRequest
-from hub.api_views import AlreadyEndedError, EventFilter, RunFilter, UnknownIdError
-from hub.approval_models import (
-    ApprovalDetail,
-    ApprovalList,
-    SaidView,
-    SayRequest,
-    VotedView,
-    VoteRequest,
-)
-from hub.approval_views import VoteError
+from hub.api_views import EventFilter
+from hub.approval_models import ApprovalDetail, ApprovalList, SaidView, SayRequest, VotedView, VoteRequest
 from hub.letter_views import LetterFilter
+from hub.run_views import RunFilter
 from hub.settings import Settings
-from hub.spend_views import NotPausedError
+from hub.spend_models import PauseList, PauseView, ResumeView, SpendView
 from router.subscriber import Rules
-from storage.budgets import BudgetError
-from storage.database import Database, StorageUnavailableError
-from storage.dead_letters import LetterResolvedError
-from storage.queries import CursorError, Position, decode_cursor
-from storage.replays import NotReplayableError
+from storage.database import Database
+from storage.queries import Position, decode_cursor
 from storage.tables import ApprovalStatus, LetterStatus, RunStatus
 
-BASE: Final = "/api/v1"
 MAX_PAGE: Final = 200
-RETRY_AFTER_SECONDS: Final = "5"
-MAX_PATH: Final = 200
 NAMES: Final = ("events", "runs", "approvals", "rules", "deliveries", "dead-letters", "workers", "pauses")
 BY: Final = "api"
 """Who asked for a replay, as it is recorded: the API knows a token, no person."""
@@ -89,18 +70,6 @@ Outcome = Annotated[str | None, Query(pattern=r"^[a-z]+$", max_length=20)]
 _bearer = HTTPBearer(
     auto_error=False, description="TRIGGERHUB_API_TOKEN. Not needed on loopback where none is set."
 )
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    400: {"model": Problem, "description": "A cursor that this API did not give, or a body that is no JSON."},
-    401: {"model": Problem, "description": "No token, or a wrong one."},
-    404: {"model": Problem, "description": "There is none of that id."},
-    409: {"model": Problem, "description": "It is too late for that."},
-    422: {"model": Problem, "description": "A parameter is not acceptable."},
-    503: {"model": Problem, "description": "The database does not answer."},
-}
-
-
-def _may(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: _ERRORS[status] for status in (401, 503, *statuses)}
 
 
 def build(database: Database, rules: Rules, settings: Settings, *, host: str) -> Any:
@@ -115,7 +84,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
         docs_url=None,  # their pages load scripts from other people's servers
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers=_handlers(),
+        exception_handlers=handlers(),
     )
 
     async def door(
@@ -156,7 +125,7 @@ def build(database: Database, rules: Rules, settings: Settings, *, host: str) ->
 def _events(database: Database) -> APIRouter:
     routes = APIRouter(tags=["events"])
 
-    @routes.get("/events", responses=_may(400, 422))
+    @routes.get("/events", responses=may(400, 422))
     async def list_events(
         *,
         connection: Text = None,
@@ -169,12 +138,12 @@ def _events(database: Database) -> APIRouter:
         wanted = EventFilter(connection=connection, kind=kind, subject=subject)
         return await database.read(api_views.events, wanted, limit=limit, after=_after(cursor))
 
-    @routes.get("/events/{event_id}", responses=_may(404, 422))
+    @routes.get("/events/{event_id}", responses=may(404, 422))
     async def show_event(event_id: Id) -> EventDetail:
         """One event whole: what it says, each rule's verdict, and the runs and results that came of it."""
         return await database.read(api_views.event, event_id)
 
-    @routes.post("/events/{event_id}/replay", status_code=202, responses=_may(400, 404, 409, 422))
+    @routes.post("/events/{event_id}/replay", status_code=202, responses=may(400, 404, 409, 422))
     async def replay_event(event_id: Id, asked: ReplayRequest | None = None) -> ReplayView:
         """Ask the rules in force about an event once more. A rule that was dispatched for it before is left alone,
         unless `again` says otherwise: then a second session may do the same work."""
@@ -189,7 +158,7 @@ def _events(database: Database) -> APIRouter:
 def _runs(database: Database) -> APIRouter:
     routes = APIRouter(tags=["runs"])
 
-    @routes.get("/runs", responses=_may(400, 422))
+    @routes.get("/runs", responses=may(400, 422))
     async def list_runs(
         *,
         status: Annotated[RunStatus | None, Query()] = None,
@@ -203,24 +172,24 @@ def _runs(database: Database) -> APIRouter:
         wanted = RunFilter(
             status=status.value if status else None, rule=rule, connection=connection, subject=subject
         )
-        return await database.read(api_views.run_page, wanted, limit=limit, after=_after(cursor))
+        return await database.read(run_views.run_page, wanted, limit=limit, after=_after(cursor))
 
-    @routes.get("/runs/{run_id}", responses=_may(404, 422))
+    @routes.get("/runs/{run_id}", responses=may(404, 422))
     async def show_run(run_id: Id) -> RunDetail:
         """One run with its results."""
-        return await database.read(api_views.run, run_id)
+        return await database.read(run_views.run, run_id)
 
-    @routes.post("/runs/{run_id}/cancel", status_code=202, responses=_may(404, 409, 422))
+    @routes.post("/runs/{run_id}/cancel", status_code=202, responses=may(404, 409, 422))
     async def cancel_run(run_id: Id) -> CancelView:
         """Ask for a run to be stopped. It ends as `cancelled` once its session is idle."""
-        return await database.write(api_views.cancel, run_id)
+        return await database.write(run_views.cancel, run_id)
 
-    @routes.post("/runs/{run_id}/budget", responses=_may(400, 404, 409, 422))
+    @routes.post("/runs/{run_id}/budget", responses=may(400, 404, 409, 422))
     async def raise_budget(run_id: Id, asked: BudgetRequest) -> BudgetView:
         """Raise what a run may spend in all. One that waits at its budget goes on."""
-        return await database.write(api_views.raise_budget, run_id, usd=asked.usd)
+        return await database.write(run_views.raise_budget, run_id, usd=asked.usd)
 
-    @routes.post("/runs/{run_id}/say", status_code=202, responses=_may(400, 404, 422))
+    @routes.post("/runs/{run_id}/say", status_code=202, responses=may(400, 404, 422))
     async def say(run_id: Id, asked: SayRequest) -> SaidView:
         """Tell the session of a run something, as a follow-up in its conversation."""
         return await database.write(approval_views.say, run_id, text=asked.text, by=BY)
@@ -231,7 +200,7 @@ def _runs(database: Database) -> APIRouter:
 def _approvals(database: Database) -> APIRouter:
     routes = APIRouter(tags=["approvals"])
 
-    @routes.get("/approvals", responses=_may(404, 422))
+    @routes.get("/approvals", responses=may(404, 422))
     async def list_approvals(
         *,
         status: Annotated[ApprovalStatus | None, Query()] = None,
@@ -241,12 +210,12 @@ def _approvals(database: Database) -> APIRouter:
         """What people are, or were, asked to approve, newest first."""
         return await database.read(approval_views.listed, status=status, run=run, limit=limit)
 
-    @routes.get("/approvals/{approval_id}", responses=_may(404, 422))
+    @routes.get("/approvals/{approval_id}", responses=may(404, 422))
     async def show_approval(approval_id: Id) -> ApprovalDetail:
         """One of them whole, by its id or code, with exactly what is approved."""
         return await database.read(approval_views.shown, approval_id)
 
-    @routes.post("/approvals/{approval_id}", responses=_may(400, 404, 409, 422))
+    @routes.post("/approvals/{approval_id}", responses=may(400, 404, 409, 422))
     async def vote(approval_id: Id, asked: VoteRequest) -> VotedView:
         """Approve or deny as an operator. 409 where it does not count: decided, expired, another content, or the rule
         lets no operator approve."""
@@ -265,7 +234,7 @@ def _approvals(database: Database) -> APIRouter:
 def _letters(database: Database) -> APIRouter:
     routes = APIRouter(tags=["dead letters"])
 
-    @routes.get("/dead-letters", responses=_may(400, 422))
+    @routes.get("/dead-letters", responses=may(400, 422))
     async def list_dead_letters(
         *,
         status: Annotated[LetterStatus | None, Query()] = None,
@@ -278,17 +247,17 @@ def _letters(database: Database) -> APIRouter:
         return await database.read(letter_views.letters, wanted, limit=limit, after=_after(cursor))
 
     # An id has slashes in it. They may be sent as they are.
-    @routes.get("/dead-letters/{letter_id:path}", responses=_may(404, 422))
+    @routes.get("/dead-letters/{letter_id:path}", responses=may(404, 422))
     async def show_dead_letter(letter_id: Id) -> LetterDetail:
         """One of them with its bytes."""
         return await database.read(letter_views.letter, letter_id)
 
-    @routes.post("/dead-letters/{letter_id:path}/retry", status_code=202, responses=_may(404, 409, 422))
+    @routes.post("/dead-letters/{letter_id:path}/retry", status_code=202, responses=may(404, 409, 422))
     async def retry_dead_letter(letter_id: Id) -> LetterChange:
         """Put the original bytes on the original topic again. If they die again, that is another dead letter."""
         return await database.write(letter_views.retry, letter_id)
 
-    @routes.post("/dead-letters/{letter_id:path}/drop", responses=_may(400, 404, 409, 422))
+    @routes.post("/dead-letters/{letter_id:path}/drop", responses=may(400, 404, 409, 422))
     async def drop_dead_letter(letter_id: Id, asked: DropRequest) -> LetterChange:
         """Give it up, with the reason. The bytes are kept."""
         return await database.write(letter_views.drop, letter_id, reason=asked.reason)
@@ -299,24 +268,24 @@ def _letters(database: Database) -> APIRouter:
 def _pauses(database: Database, rules: Rules) -> APIRouter:
     routes = APIRouter(tags=["spend"])
 
-    @routes.get("/pauses", responses=_may())
+    @routes.get("/pauses", responses=may())
     async def list_pauses() -> PauseList:
         """Everything that is paused."""
         return await database.read(spend_views.pause_list)
 
-    @routes.post("/pauses", responses=_may(400, 404, 422))
+    @routes.post("/pauses", responses=may(400, 404, 422))
     async def pause(asked: PauseRequest) -> PauseView:
         """Stop a rule, a team or everything: events are recorded as suppressed, queued runs are held, runs at work go
         on. What is paused already stays as it was."""
         spend_views.check_known(asked, rules.current)
         return await database.write(spend_views.pause, asked, by=BY)
 
-    @routes.post("/pauses/resume", responses=_may(400, 409, 422))
+    @routes.post("/pauses/resume", responses=may(400, 409, 422))
     async def resume(asked: ResumeRequest) -> ResumeView:
         """Let it go on. Held runs are taken up; events that came meanwhile can be replayed."""
         return await database.write(spend_views.resume, asked)
 
-    @routes.get("/spend", responses=_may(422))
+    @routes.get("/spend", responses=may(422))
     async def spend(
         days: Annotated[int, Query(ge=1, le=3660, description="Today and the days before it, UTC.")] = 7,
     ) -> SpendView:
@@ -329,12 +298,12 @@ def _pauses(database: Database, rules: Rules) -> APIRouter:
 def _others(database: Database, rules: Rules) -> APIRouter:
     routes = APIRouter(tags=["hub"])
 
-    @routes.get("/rules", responses=_may())
+    @routes.get("/rules", responses=may())
     async def list_rules() -> RuleList:
         """The rules in force."""
         return api_views.rule_list(rules.current)
 
-    @routes.get("/deliveries", responses=_may(400, 422))
+    @routes.get("/deliveries", responses=may(400, 422))
     async def list_deliveries(
         *,
         connection: Text = None,
@@ -351,7 +320,7 @@ def _others(database: Database, rules: Rules) -> APIRouter:
             after=_after(cursor),
         )
 
-    @routes.get("/workers", responses=_may())
+    @routes.get("/workers", responses=may())
     async def list_workers() -> WorkerList:
         """Roles that reported in the last hour."""
         return await database.read(api_views.living_workers)
@@ -361,54 +330,3 @@ def _others(database: Database, rules: Rules) -> APIRouter:
 
 def _after(cursor: str | None) -> Position | None:
     return None if cursor is None else decode_cursor(cursor)
-
-
-def _handlers() -> dict[Any, Any]:
-    async def unknown(_request: Request, error: UnknownIdError) -> JSONResponse:
-        return _problem(404, str(error), near=error.near)
-
-    async def late(_request: Request, error: Exception) -> JSONResponse:
-        return _problem(409, str(error))
-
-    async def cursor(_request: Request, error: CursorError) -> JSONResponse:
-        return _problem(400, str(error))
-
-    async def unavailable(_request: Request, _error: StorageUnavailableError) -> JSONResponse:
-        text = "the database does not answer; try again"
-        return _problem(503, text, headers={"Retry-After": RETRY_AFTER_SECONDS})
-
-    async def parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return _problem(422, "; ".join(_where(item) for item in error.errors()[:5]))
-
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
-        text = str(error.detail)
-        if error.status_code == 404:  # noqa: PLR2004 - the status of HTTP
-            text = f"nothing is served at {request.url.path[:MAX_PATH]}; {BASE}/openapi.json says what is"
-        if error.status_code == 405:  # noqa: PLR2004 - the status of HTTP
-            text = f"{request.method} is not allowed at {request.url.path[:MAX_PATH]}; Allow says what is"
-        return _problem(error.status_code, text, headers=dict(error.headers or {}))
-
-    return {
-        UnknownIdError: unknown,
-        AlreadyEndedError: late,
-        BudgetError: late,
-        NotPausedError: late,
-        VoteError: late,
-        LetterResolvedError: late,
-        NotReplayableError: late,
-        CursorError: cursor,
-        StorageUnavailableError: unavailable,
-        RequestValidationError: parameters,
-        HTTPException: http,
-    }
-
-
-def _where(item: dict[str, Any]) -> str:
-    """A parameter and what is wrong with it, without its value."""
-    return f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}"
-
-
-def _problem(
-    status: int, text: str, *, near: tuple[str, ...] = (), headers: dict[str, str] | None = None
-) -> JSONResponse:
-    return JSONResponse(Problem(error=text, near=near).model_dump(), status_code=status, headers=headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,13 +11,13 @@ from hub.presence_views import PresenceView
 from schemas.event import Event
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """Readers must ignore fields that a newer hub adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Problem(_Answer):
+class Problem(Answer):
     """Every answer that is not a success."""
 
     error: str
@@ -26,7 +26,7 @@ class Problem(_Answer):
     """Ids like the one that was not found."""
 
 
-class EventSummary(_Answer):
+class EventSummary(Answer):
     """One event without what it says."""
 
     id: str
@@ -45,7 +45,7 @@ class EventSummary(_Answer):
     delivery_id: str | None
 
 
-class VerdictView(_Answer):
+class VerdictView(Answer):
     """What one rule said of one event."""
 
     rule: str
@@ -59,7 +59,7 @@ class VerdictView(_Answer):
     at: datetime
 
 
-class ResultView(_Answer):
+class ResultView(Answer):
     """One thing that a run wanted posted."""
 
     id: str
@@ -82,7 +82,7 @@ class ResultView(_Answer):
     updated_at: datetime
 
 
-class RunSummary(_Answer):
+class RunSummary(Answer):
     """One run without its text."""
 
     id: str
@@ -107,7 +107,7 @@ class RunSummary(_Answer):
     updated_at: datetime
 
 
-class SubjectView(_Answer):
+class SubjectView(Answer):
     """A subject that belongs to a conversation."""
 
     connection: str
@@ -119,7 +119,7 @@ class SubjectView(_Answer):
     since: datetime
 
 
-class LinkView(_Answer):
+class LinkView(Answer):
     """A subject of a conversation names another."""
 
     connection: str
@@ -137,7 +137,7 @@ class LinkView(_Answer):
     since: datetime
 
 
-class GraphView(_Answer):
+class GraphView(Answer):
     """A conversation: its subjects, and how they hang together."""
 
     visibility: str
@@ -186,7 +186,7 @@ class RunDetail(RunSummary):
     """What people see of it where it came from."""
 
 
-class DispatchView(_Answer):
+class DispatchView(Answer):
     """A rule matched, and no runner has taken the work yet."""
 
     id: str
@@ -195,7 +195,7 @@ class DispatchView(_Answer):
     created_at: datetime
 
 
-class DeliveryView(_Answer):
+class DeliveryView(Answer):
     """One webhook that was signed by its vendor, or one that was rebuilt from what the vendor told when asked."""
 
     id: str
@@ -212,7 +212,7 @@ class DeliveryView(_Answer):
     """`delivered`, or `fetched`: the vendor could not deliver it, and was asked for what happened."""
 
 
-class ReplayView(_Answer):
+class ReplayView(Answer):
     """A person wanted the rules asked about an event once more."""
 
     event_id: str
@@ -241,7 +241,7 @@ class EventDetail(EventSummary):
     runs: tuple[RunDetail, ...]
 
 
-class RuleView(_Answer):
+class RuleView(Answer):
     """One rule in force, as it was written."""
 
     name: str
@@ -259,7 +259,7 @@ class RuleView(_Answer):
     timeout_seconds: float
 
 
-class WorkerView(_Answer):
+class WorkerView(Answer):
     """One role of one process that reported in the last hour."""
 
     role: str
@@ -269,7 +269,7 @@ class WorkerView(_Answer):
     note: str
 
 
-class CancelView(_Answer):
+class CancelView(Answer):
     """A person asked for a run to be stopped."""
 
     id: str
@@ -278,7 +278,7 @@ class CancelView(_Answer):
     """
 
 
-class BudgetView(_Answer):
+class BudgetView(Answer):
     """A person raised what a run may spend."""
 
     id: str
@@ -288,72 +288,7 @@ class BudgetView(_Answer):
     budget_usd: float
 
 
-class PauseView(_Answer):
-    """A rule, a team or everything that a person stopped."""
-
-    scope: str
-    """`rule`, `team` or `all`."""
-    name: str
-    """Of the rule or team; empty for everything."""
-    by: str
-    """`api`, or `command:` and the user of the machine it was typed on."""
-    reason: str | None
-    at: datetime
-
-
-class ResumeView(_Answer):
-    """What goes on again."""
-
-    scope: str
-    name: str
-
-
-class PauseList(_Answer):
-    """Everything that is paused."""
-
-    items: tuple[PauseView, ...]
-
-
-class SpentView(_Answer):
-    """What the runs of one rule cost on one day."""
-
-    day: date
-    """UTC."""
-    team: str | None
-    rule: str
-    runs: int
-    usd: float
-    """List price, whole cents."""
-
-
-class ReservedView(_Answer):
-    """Runs of one rule that are at work, and what they may spend in all. Without a budget they reserve nothing."""
-
-    team: str | None
-    rule: str
-    runs: int
-    usd: float
-
-
-class HeldView(_Answer):
-    """Queued runs that may not start yet."""
-
-    by: str
-    """`paused`, or a cap: `rule.concurrent`, `team.per_day_usd`, `all.starts_per_hour` …"""
-    runs: int
-
-
-class SpendView(_Answer):
-    """What sessions cost, and what they may cost still."""
-
-    since: date
-    total_usd: float
-    spent: tuple[SpentView, ...]
-    reserved: tuple[ReservedView, ...]
-    held: tuple[HeldView, ...]
-
-
-class LetterSummary(_Answer):
+class LetterSummary(Answer):
     """One message that no consumer could take, without its bytes."""
 
     id: str
@@ -383,7 +318,7 @@ class LetterDetail(LetterSummary):
     value_base64: str
 
 
-class LetterChange(_Answer):
+class LetterChange(Answer):
     """A person decided about a dead letter."""
 
     id: str
@@ -393,7 +328,7 @@ class LetterChange(_Answer):
     """`retrying`: its bytes are on their way to its topic. `dropped`: they are kept, and go nowhere."""
 
 
-class _Page(_Answer):
+class _Page(Answer):
     next_cursor: str | None = Field(default=None)
     """Give it as `cursor` for the next page; null at the end."""
 
@@ -422,13 +357,13 @@ class LetterPage(_Page):
     items: tuple[LetterSummary, ...]
 
 
-class RuleList(_Answer):
+class RuleList(Answer):
     """The rules in force, in the order of the configuration."""
 
     items: tuple[RuleView, ...]
 
 
-class WorkerList(_Answer):
+class WorkerList(Answer):
     """Living roles."""
 
     items: tuple[WorkerView, ...]

@@ -7,16 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hub.api_models import Answer
 from hub.api_requests import Reason
 
 
-class _Answer(BaseModel):
-    """Readers must ignore fields that a newer hub adds."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class VoteView(_Answer):
+class VoteView(Answer):
     """What one person said."""
 
     voter: str
@@ -29,7 +24,7 @@ class VoteView(_Answer):
     at: datetime
 
 
-class ApprovalView(_Answer):
+class ApprovalView(Answer):
     """Something that people are, or were, asked to approve."""
 
     id: str
@@ -64,7 +59,7 @@ class ApprovalDetail(ApprovalView):
     """Where people were asked: the address of the post, or what became of it. None: nowhere but here."""
 
 
-class ApprovalList(_Answer):
+class ApprovalList(Answer):
     """Approvals, newest first."""
 
     items: tuple[ApprovalView, ...]
@@ -81,7 +76,7 @@ class VoteRequest(BaseModel):
     reason: Reason | None = None
 
 
-class VotedView(_Answer):
+class VotedView(Answer):
     """What became of a vote."""
 
     vote: str
@@ -98,7 +93,7 @@ class SayRequest(BaseModel):
     text: Annotated[str, Field(min_length=1, max_length=50_000, pattern=r"^[^\u0000]*\S[^\u0000]*$")]
 
 
-class SaidView(_Answer):
+class SaidView(Answer):
     """They are told as a follow-up: a run of its own in the same conversation."""
 
     run_id: str

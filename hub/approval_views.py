@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, select
 
-from hub.api_views import UnknownIdError, only, time_of, time_or_none
+from hub.api_values import UnknownIdError, only, time_of, time_or_none
 from hub.approval_models import ApprovalDetail, ApprovalList, ApprovalView, SaidView, VotedView, VoteView
 from schemas.dispatch import Dispatch
 from schemas.event import Actor

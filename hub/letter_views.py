@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from hub.api_models import LetterChange, LetterDetail, LetterPage, LetterSummary
-from hub.api_views import UnknownIdError, cursor_of, only, time_of, time_or_none
+from hub.api_values import UnknownIdError, cursor_of, only, time_of, time_or_none
 from storage import dead_letters, queries
 from storage.queries import Position, Row
 from storage.tables import LetterStatus

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from hub.api_models import HeldView, PauseList, PauseView, ReservedView, ResumeView, SpendView, SpentView
 from hub.api_requests import PauseRequest, ResumeRequest
-from hub.api_views import UnknownIdError, time_of
+from hub.api_values import UnknownIdError, time_of
+from hub.spend_models import HeldView, PauseList, PauseView, ReservedView, ResumeView, SpendView, SpentView
 from storage import ledger, pauses
 from storage.clock import read_clock
 from storage.pauses import Pause

@@ -45,11 +45,7 @@ from schemas.trace import child_of
 from storage import canaries
 from storage.follow_ups import kinds_told, rounds_of
 from storage.links import Ownership, owners_of
-from storage.routing import (
-    Learnt,
-    RecordedVerdict,
-    fold_into,
-)
+from storage.routing import Learnt, RecordedVerdict, fold_into
 
 MAX_DISPATCH_BYTES: Final = MAX_MESSAGE_BYTES // 2
 CANARY_REASON: Final = "a canary: it shows that events come through, and starts nothing"

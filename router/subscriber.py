@@ -28,11 +28,7 @@ from storage.deliveries import IncomingEvent, event_body, store_events
 from storage.links import note_place
 from storage.outbox import Message
 from storage.replays import Replay
-from storage.routing import (
-    RecordedVerdict,
-    is_routed,
-    record_routing,
-)
+from storage.routing import RecordedVerdict, is_routed, record_routing
 
 log = structlog.get_logger(__name__)
 

@@ -29,12 +29,7 @@ from storage.presence_tables import PresenceRow
 from storage.replays import Replay
 from storage.rows import insert_new, plain, table
 from storage.statements import Fixed
-from storage.tables import (
-    EventRow,
-    ResultRow,
-    RunRow,
-    VerdictRow,
-)
+from storage.tables import EventRow, ResultRow, RunRow, VerdictRow
 
 if TYPE_CHECKING:
     from schemas.references import How

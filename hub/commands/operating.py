@@ -49,7 +49,9 @@ def ask(url: str | None, question: Callable[[Records], Awaitable[T]]) -> T:
     """The answer of the hub at `url`, or of the database where that is None. Raises CommandError."""
     import asyncio  # noqa: PLC0415 - --help must not pay for it
 
-    from hub.records import RecordsError, remote_records, stored_records  # noqa: PLC0415 - the same
+    from hub.records import RecordsError  # noqa: PLC0415 - the same
+    from hub.remote_records import remote_records  # noqa: PLC0415 - the same
+    from hub.stored_records import stored_records  # noqa: PLC0415 - the same
 
     settings = load_settings()
     token = settings.api_token.get_secret_value() if settings.api_token else None

@@ -10,8 +10,8 @@ from hub.commands.operating import Json, Url, ask
 from hub.commands.terminal import USAGE, CommandError, as_json, emit, honest, moment, say
 
 if TYPE_CHECKING:
-    from hub.api_models import PauseList, PauseView, ResumeView
     from hub.records import Records
+    from hub.spend_models import PauseList, PauseView, ResumeView
 
 OfRule = Annotated[str | None, typer.Option("--rule", metavar="NAME", help="This rule.")]
 OfTeam = Annotated[str | None, typer.Option("--team", metavar="NAME", help="Every rule of this team.")]

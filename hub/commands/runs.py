@@ -48,7 +48,7 @@ def list_runs(
     json: Json = False,
 ) -> None:
     """List runs, newest first."""
-    from hub.api_views import RunFilter  # noqa: PLC0415 - --help must not pay for it
+    from hub.run_views import RunFilter  # noqa: PLC0415 - --help must not pay for it
 
     _check_status(status)
     wanted = RunFilter(status=status, rule=rule, connection=connection, subject=subject)

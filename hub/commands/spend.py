@@ -10,8 +10,8 @@ from hub.commands.operating import Json, Url, ask
 from hub.commands.terminal import as_json, emit, honest, say, table
 
 if TYPE_CHECKING:
-    from hub.api_models import SpendView
     from hub.records import Records
+    from hub.spend_models import SpendView
 
 Days = Annotated[int, typer.Option(min=1, max=3660, help="Today and the days before it, UTC.")]
 

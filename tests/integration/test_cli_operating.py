@@ -15,12 +15,15 @@ from sqlalchemy import Connection
 
 from hub import api
 from hub.api_models import EventDetail, EventSummary, RunSummary
-from hub.api_views import EventFilter, RunFilter
+from hub.api_views import EventFilter
 from hub.commands.operating import gather
 from hub.commands.why import story as tell
-from hub.records import Records, RecordsError, StoredRecords, remote_records
+from hub.records import Records, RecordsError
+from hub.remote_records import remote_records
+from hub.run_views import RunFilter
 from hub.server import serving
 from hub.settings import Settings
+from hub.stored_records import StoredRecords
 from router.engine import RuleSet
 from router.subscriber import Rules
 from schemas.dispatch import Limits

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 from upgrades import rows_of_0001 as old
 
-from hub import api_views, letter_views
-from hub.api_views import EventFilter, RunFilter
+from hub import api_views, letter_views, run_views
+from hub.api_views import EventFilter
 from hub.letter_views import LetterFilter
+from hub.run_views import RunFilter
 from runner.messages import work_message
 from runner.service import make_client
 from sandbox.server import Sandbox
@@ -101,10 +102,10 @@ async def test_an_old_process_can_go_on_writing_while_a_roll_out_lasts(released:
 async def test_today_s_queries_read_yesterday_s_rows(released: Database) -> None:
     await released.write(lambda c: old.insert(c, old.rows(time.time())))
     await migrate.upgrade(released)
-    runs = await released.read(api_views.run_page, RunFilter(), limit=100, after=None)
+    runs = await released.read(run_views.run_page, RunFilter(), limit=100, after=None)
     assert {run.status for run in runs.items} == set(old.RUN_STATUSES)
     for run in runs.items:
-        assert (await released.read(api_views.run, run.id)).rule == "github-mention-reply"
+        assert (await released.read(run_views.run, run.id)).rule == "github-mention-reply"
     events = await released.read(api_views.events, EventFilter(), limit=100, after=None)
     assert len(events.items) == len(old.RUN_STATUSES) + 3
     for event in events.items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.facts import body_of, make_dispatch
 
-from hub import api_views
+from hub import run_views
 from hub.commands.runs import drawn
 from storage.conversations import run_id_of
 from storage.database import Database
@@ -32,7 +32,7 @@ async def test_runs_show_draws_subjects_links_and_claims(database: Database) -> 
     proven = Link(reference="key:SHOP-7", how="key", proven=True, by="triggerhub", evidence="run_1:x", **here)
     claimed = Link(reference="key:PAY-3", how="key", proven=False, by="outsider", evidence="evt_2", **here)
     await database.write(learn, key, [proven, claimed], now=3.0)
-    shown = await database.read(api_views.run, run_id_of(dispatch.id))
+    shown = await database.read(run_views.run, run_id_of(dispatch.id))
     assert shown.graph is not None
     lines = drawn(shown.graph)
     assert lines[1] == "conversation (private; told of private at the narrowest)"
