@@ -8,8 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import socket
-import struct
 import subprocess
 import time
 import uuid
@@ -17,6 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
+
+import psutil
 
 from services.artefacts import class_path
 from services.certificates import make_certificate
@@ -30,8 +30,6 @@ IMAGE: Final = "apache/kafka:4.1.1"
 USER: Final = "hub"
 PASSWORD: Final = "correct horse"
 START_SECONDS: Final = 60.0
-ASK_VERSIONS: Final = struct.pack(">ihhih", 10, 18, 0, 1, -1)
-"""The length of what follows, ApiVersions (18) in its version 0, the request's number, no client's name."""
 
 Listener = Literal[
     "PLAINTEXT", "SASL_PLAINTEXT/PLAIN", "SASL_PLAINTEXT/SCRAM-SHA-512", "SSL", "SASL_SSL/SCRAM-SHA-256"
@@ -232,10 +230,16 @@ class PackagedKafka(Kafka):
             raise RuntimeError(msg)
 
     def _start(self) -> subprocess.Popen[bytes]:
+        """It opens one listener after the other, and ends where a port is taken: it is up when all are open."""
         process = spawn(self._java("kafka.Kafka", str(self._properties)), log=self._log)
+        ports = set(self._ports.values())
         try:
             wait_until_answers(
-                self._ports["PLAINTEXT"], process, log=self._log, seconds=START_SECONDS, answers=speaks_kafka
+                self._ports["PLAINTEXT"],
+                process,
+                log=self._log,
+                seconds=START_SECONDS,
+                answers=lambda _: ports <= listening(process.pid),
             )
         except RuntimeError:
             end(process)
@@ -243,15 +247,13 @@ class PackagedKafka(Kafka):
         return process
 
 
-def speaks_kafka(port: int) -> bool:
-    """True when a broker answers which versions it knows. It accepts connections long before, and may yet fail to
-    start."""
+def listening(pid: int) -> set[int]:
+    """The TCP ports at which a process listens; none when it is gone."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(ASK_VERSIONS)
-            return bool(connection.recv(1))
-    except OSError:
-        return False
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return set()
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN and one.laddr}
 
 
 def _properties(folder: Path, ports: Mapping[str, int], keys: Path) -> dict[str, str]:
