@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from connectors.body import get, text_at
+from connectors.body import get, id_at, text_at
 from connectors.slack.blocks import MAX_PIECES, block_words
 
 TITLE_LENGTH: Final = 80
@@ -36,11 +36,12 @@ def raw_text(message: object) -> str:
     """`text` of a message as sent, where its blocks show those words; else what they show. Where it is empty, the words
     in attachments and blocks (alert bots do that).
 
-    People see the blocks: words that stand in `text` alone are for programs, and must start nothing.
+    People see the blocks: words that stand in `text` alone are for programs, and must start nothing. Of what was typed in
+    Slack's own client it makes both itself.
     """
     text, blocks = text_at(message, "text"), get(message, "blocks")
     if text and text.strip():
-        if not isinstance(blocks, list) or not blocks:
+        if not isinstance(blocks, list) or not blocks or _is_typed(message):
             return text
         shown = block_words(blocks)
         if _words(text) <= _words("\n".join(shown)):
@@ -48,6 +49,13 @@ def raw_text(message: object) -> str:
         return "\n".join(piece.strip() for piece in shown if piece.strip())
     pieces = [*_attachment_words(get(message, "attachments")), *block_words(get(message, "blocks"))]
     return "\n".join(dict.fromkeys(piece.strip() for piece in pieces[:MAX_PIECES] if piece.strip()))
+
+
+def _is_typed(message: object) -> bool:
+    """By a person in Slack's client, which numbers its messages; a program's carry the program's identifiers."""
+    return text_at(message, "client_msg_id") is not None and not (
+        id_at(message, "bot_id") or id_at(message, "app_id")
+    )
 
 
 def _words(text: str) -> set[str]:

@@ -212,6 +212,16 @@ def test_a_mention_that_slack_alone_sees_is_none() -> None:
     assert (fact.kind, fact.text, fact.mentions) == ("message.posted", "Lunch?", ())
 
 
+@pytest.mark.parametrize(
+    ("also", "read_as"),
+    [({}, "@UBOT why?"), ({"bot_id": "B9"}, "Why?"), ({"app_id": "A9"}, "Why?")],
+    ids=["typed", "by a bot", "by an app for a person"],
+)
+def test_what_was_typed_in_slack_is_read_as_slack_wrote_it(also: dict[str, Any], read_as: str) -> None:
+    typed = message(text="<@UBOT> why?", blocks=section("Why?"), client_msg_id="c1d2", **also)
+    assert only(read(event(typed, authorizations=BOT))).text == read_as
+
+
 def test_one_thread_of_a_shared_channel_is_one_subject() -> None:
     ours = only(read(event(message(), authorizations=BOT)))
     theirs = only(
