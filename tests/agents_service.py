@@ -36,6 +36,11 @@ def tool(name: str, **properties: Any) -> dict[str, Any]:
 
 
 TEXT = {"type": "string"}
+REPOSITORY = {
+    "type": "github_repository",
+    "url": "https://github.com/acme/checkout",
+    "authorization_token": "t0",
+}
 LOOKUP = tool("lookup_issue", key=TEXT)
 
 

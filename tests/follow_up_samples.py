@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from runner_world import Bench, dispatch_of
+from runner_samples import dispatch_of
+from runner_world import Bench
 
 from schemas.dispatch import Dispatch
 from schemas.event import Event, Kind, Visibility

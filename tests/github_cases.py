@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from connectors.base import Fact, Identity, Normalised, Request
 from connectors.github.connector import CONNECTOR
+from connectors.github.poster import GitHubPoster
+from connectors.github.settings import GitHubSettings
 from connectors.poster import Post
 from schemas.event import Subject
 from schemas.result import Origin
@@ -19,6 +23,7 @@ GRACE: Final[dict[str, Any]] = {"login": "grace-example", "id": 7001002, "type":
 PASSERBY: Final[dict[str, Any]] = {"login": "passerby", "id": 7001900, "type": "User"}
 OUR_BOT: Final[dict[str, Any]] = {"login": "acme-hub[bot]", "id": 7009999, "type": "Bot"}
 OTHER_BOT: Final[dict[str, Any]] = {"login": "acme-hubs[bot]", "id": 7009998, "type": "Bot"}
+TOKEN: Final = "ghp_invented"
 US: Final = Identity(actor_ids=frozenset({"7009999", "app:810001"}), logins=frozenset({"acme-hub[bot]"}))
 
 
@@ -91,3 +96,11 @@ def post_of(
         ),
         to_origin=subject is not None,
     )
+
+
+def poster_at(url: str, http: httpx.AsyncClient, *, token: str = TOKEN) -> GitHubPoster:
+    """The poster of a connection with a token, whose vendor answers at `url`."""
+    settings = GitHubSettings(source="github", api_url=url, webhook_secrets=("env:A",), token="env:T")
+    made = CONNECTOR.poster(settings, token=token, http=http, files={})
+    assert isinstance(made, GitHubPoster)
+    return made

@@ -9,18 +9,16 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import httpx
-from sqlalchemy import Connection, and_, select, update
+from runner_posting import announce_nothing, carry, outbound
+from runner_samples import QUICK, REPOSITORY
+from sqlalchemy import Connection, select, update
 
-from connectors.github.connector import CONNECTOR
-from connectors.github.settings import GitHubSettings
 from connectors.observations import Observations
-from connectors.outbox import Outbound, Outbox
+from connectors.outbox import Outbox
 from connectors.poster import RepositoryAccess
 from runner.catalogue import Catalogue, Definitions
 from runner.execution import RunExecution
@@ -35,47 +33,17 @@ from runner.world import MountError, World
 from sandbox.managed_agents.state import AgentsState
 from sandbox.server import Sandbox, serve
 from sandbox.world import World as SandboxWorld
-from schemas.dispatch import Dispatch, Grant, Limits, Repository
-from schemas.event import Actor, Event, EventData, Subject
-from schemas.result import Result
-from schemas.topics import RESULTS
-from storage import claims, conversations, follow_ups, outbox, runs
+from schemas.dispatch import Dispatch
+from storage import claims, conversations, follow_ups, runs
 from storage.bell import Bell
 from storage.claims import Claim
 from storage.database import Database, open_database
 from storage.results import settled_results
 from storage.rows import table
 from storage.states import RUN_TERMINAL
-from storage.tables import ConversationRow, OutboxRow, ResultRow, RunRow
+from storage.tables import ConversationRow, ResultRow, RunRow
 
-REPOSITORY: Final = "acme/checkout"
 PACE: Final = 0.002
-QUICK: Final = Timing(
-    heartbeat=0.5,
-    stop_poll=0.05,
-    follow_up_poll=0.05,
-    claim_poll=0.05,
-    result_poll=0.05,
-    first_delay=0.02,
-    max_delay=0.2,
-    tries=4,
-    longest_wait=2.0,
-    give_back=0.05,
-    max_give_back=0.2,
-    settle=(0.0, 0.1, 0.1),
-    status_lag=0.2,
-    calm=3.0,
-    open_stream=3.0,
-    stream_silence=5.0,
-    quiet=5.0,
-    max_quiet=20.0,
-    after_interrupt=0.05,
-    interrupt_again=1.0,
-    stop_patience=3.0,
-    upkeep_grace=0.0,
-    token_least=0.1,
-)
-"""The same rules with shorter waits."""
 
 
 class Driven(Protocol):
@@ -88,14 +56,6 @@ class Driven(Protocol):
     def claim(self) -> Claim: ...
 
     async def run(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A decoded record, as Kafka would bring it."""
-
-    value: Any
-    body: bytes
 
 
 class Mounts:
@@ -116,62 +76,6 @@ class Mounts:
         return RepositoryAccess(
             url=f"https://github.com/{name}", token=f"ghs_invented_{self.asked}", seconds=self.seconds
         )
-
-
-def grant(output: str = "comment", name: str | None = None, **fields: Any) -> Grant:
-    """A grant of a GitHub output. Without `connection` it goes to the origin."""
-    spec = CONNECTOR.outputs[output]
-    values: dict[str, Any] = {
-        "connection": None,
-        "input_schema": spec.arguments.model_json_schema(),
-        **fields,
-    }
-    return Grant(name=name or output, output=output, **values)
-
-
-PULL_REQUEST: Final = grant(
-    "open_pull_request", connection="acme-github", target={"repository": REPOSITORY, "draft": True}
-)
-MOUNT: Final = Repository(connection="acme-github", name=REPOSITORY, branch="main")
-
-
-def dispatch_of(number: int = 12, *, n: int = 0, scenario: str = "", **fields: Any) -> Dispatch:
-    """A dispatch about issue `number`; `n` tells those of one conversation apart."""
-    key = f"{REPOSITORY}#{number}"
-    event = Event(
-        id=f"evt_{number}_{n}",
-        source="github/acme",
-        type="github.issue.opened",
-        subject=key,
-        time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        connection="acme-github",
-        data=EventData(
-            kind="issue.opened",
-            actor=Actor(id="5", login="octo-dev", trust="member"),
-            subject=Subject(
-                kind="issue",
-                key=key,
-                url=f"https://github.com/{REPOSITORY}/issues/{number}",
-                title=f"Wrong total {number}",
-                container=REPOSITORY,
-            ),
-            text=f"The total of order {number} is wrong.",
-            payload={"number": number},
-        ),
-    )
-    values: dict[str, Any] = {
-        "id": f"dsp_{number}_{n}",
-        "rule": "fix-it",
-        "agent": "fixer",
-        "environment": "python",
-        "conversation": f"fix-it:{key}",
-        "prompt": f"Find the cause and say it. [sandbox: {scenario}]"
-        if scenario
-        else "Find the cause and say it.",
-        "event": event,
-        **fields,
-    }
-    return Dispatch(**values)
 
 
 class Bench:
@@ -247,6 +151,16 @@ class Bench:
         except TimeoutError:
             msg = f"{run_id} is {row.get('status')} ({row.get('error')}) after {seconds} s"
             raise AssertionError(msg) from None
+
+    async def at_work(self, run_id: str) -> dict[str, Any]:
+        """Wait until the session works on the run's message."""
+        row = await self.until(run_id, lambda row: row["status"] == "running")
+        await self.until(run_id, lambda _: bool(self.sent(row["session_id"], "session.status_running")))
+        return row
+
+    async def cancel(self, run_id: str) -> None:
+        """As a person does."""
+        await self.database.write(runs.ask_to_stop, run_id, reason="cancelled")
 
     async def until_results(self, run_id: str, *, seconds: float = 20) -> None:
         """Wait until a run wants something posted."""
@@ -422,7 +336,7 @@ async def bench_on(
                     settled=made.settled,
                     observations=Observations(),
                 )
-                carrying = tasks.create_task(_carry(database, poster), name="carry")
+                carrying = tasks.create_task(carry(database, poster), name="carry")
                 tasks.create_task(poster.run(), name="poster")
                 inner.push_async_callback(poster.stop)
                 inner.callback(carrying.cancel)
@@ -465,43 +379,7 @@ async def world_over(
         catalogue=Catalogue(service, database, definitions, settle=timing.settle),
         stores=Stores(StoreService(service), database, Stored(), secrets=secrets, settle=timing.settle),
         repositories=Mounts(),
-        announce=_announce,
+        announce=announce_nothing,
         can_report=lambda name: name == "acme-github",
         timing=timing,
     )
-
-
-def limits(**fields: Any) -> Limits:
-    """Bounds of a run."""
-    return Limits(**fields)
-
-
-def outbound(sandbox: Sandbox, http: httpx.AsyncClient) -> dict[str, Outbound]:
-    """The one connection that posts."""
-    settings = GitHubSettings(
-        source="github", api_url=sandbox.api_url("github"), webhook_secrets=("env:A",), token="env:T"
-    )
-    poster = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
-    return {"acme-github": Outbound(name="acme-github", connector=CONNECTOR, poster=poster)}
-
-
-def _announce(messages: Sequence[Any]) -> None:
-    """Nothing: `_carry` finds them in the outbox, as the sweep does after a crash."""
-    del messages
-
-
-async def _carry(database: Database, poster: Outbox) -> None:
-    rows = table(OutboxRow)
-
-    def due(connection: Connection) -> list[outbox.Message]:
-        connection.execute(update(rows).where(and_(rows.c.topic == RESULTS.name)).values(due_at=0.0))
-        return outbox.sweep(connection)
-
-    while True:
-        messages = await database.write(due)
-        results = [message for message in messages if message.topic == RESULTS.name]
-        if results:
-            await poster.take(
-                [Taken(Result.model_validate_json(message.value), message.value) for message in results]
-            )
-        await asyncio.sleep(0.01)

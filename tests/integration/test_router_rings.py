@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from router_samples import rule, rule_set
-from runner_world import QUICK, Bench, bench, dispatch_of, grant, limits
+from runner_samples import QUICK, dispatch_of, grant, limits
+from runner_world import Bench, bench
 from services.facts import make_incoming_event
 from sqlalchemy import update
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from runner_faults import Fuse, Trouble, fused
-from runner_world import QUICK, Bench, bench, dispatch_of, grant, unwatched
+from runner_samples import QUICK, dispatch_of, grant
+from runner_world import Bench, bench, unwatched
 
 from runner.approvals import look_after
 from runner.execution import RunExecution

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, grant
+from runner_samples import dispatch_of, grant
+from runner_world import Bench, bench
 from sqlalchemy import update
 
 from runner.answers import MAX_DENIED, NO_APPROVAL

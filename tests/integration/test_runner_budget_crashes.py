@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from runner_faults import Fuse, Trouble, fused
-from runner_world import QUICK, Bench, bench, dispatch_of, limits, unwatched
+from runner_samples import QUICK, dispatch_of, limits
+from runner_world import Bench, bench, unwatched
 
 from runner.execution import RunExecution
 from storage.budgets import raise_budget

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, limits, unwatched
+from runner_samples import dispatch_of, limits
+from runner_world import Bench, bench, unwatched
 from sqlalchemy import Connection
 
 from runner.execution import RunExecution

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, grant, world_over
+from runner_samples import dispatch_of, grant
+from runner_world import Bench, bench, world_over
 
 from runner.catalogue import NAME_KEY, Definitions, Pin
 from sandbox.faults import Mode

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import pytest
 from runner_faults import Fuse, Mortal, Trouble, fused
-from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, limits, unwatched
+from runner_samples import MOUNT, PULL_REQUEST, QUICK, dispatch_of, limits
+from runner_world import Bench, bench, unwatched
 
 from runner.execution import RunExecution
 from runner.service import RUN_KEY

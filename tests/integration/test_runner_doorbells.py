@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import QUICK, Bench, bench, dispatch_of, limits
+from runner_samples import QUICK, dispatch_of, limits
+from runner_world import Bench, bench
 
 from runner.upkeep import Upkeep
 from storage import credentials, doorbells, remote_objects

@@ -14,7 +14,8 @@ from typing import Final, Literal
 import pytest
 from follow_up_samples import said, told
 from runner_faults import Fuse, Mortal, Trouble, fused
-from runner_world import QUICK, Bench, bench, dispatch_of, unwatched
+from runner_samples import QUICK, dispatch_of
+from runner_world import Bench, bench, unwatched
 
 from runner.execution import RunExecution
 from schemas.dispatch import Dispatch

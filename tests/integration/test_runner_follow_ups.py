@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from follow_up_samples import said, told
-from runner_world import MOUNT, PULL_REQUEST, REPOSITORY, Bench, bench, dispatch_of, grant
+from runner_samples import MOUNT, PULL_REQUEST, REPOSITORY, dispatch_of, grant
+from runner_world import Bench, bench
 
 from schemas.references import branch_of
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of
+from runner_samples import dispatch_of
+from runner_world import Bench, bench
 
 from runner.messages import marker_of
 from schemas.dispatch import Dispatch, Outcome

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import REPOSITORY, Bench, bench, dispatch_of, grant
+from runner_samples import REPOSITORY, dispatch_of, grant
+from runner_world import Bench, bench
 
 from runner.answers import MAX_REFUSED
 from schemas.policy.gate import Facts, Gate

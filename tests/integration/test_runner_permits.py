@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from runner_world import bench, dispatch_of
+from runner_samples import dispatch_of
+from runner_world import bench
 from sqlalchemy import Connection, and_, func, select, update
 
 from runner.permits import Permit, Permits

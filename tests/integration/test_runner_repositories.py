@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import MOUNT, QUICK, Bench, bench, dispatch_of
+from runner_samples import MOUNT, QUICK, dispatch_of
+from runner_world import Bench, bench
 
 from runner.world import MountError
 from schemas.dispatch import Repository

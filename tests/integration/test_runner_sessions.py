@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import MOUNT, PULL_REQUEST, QUICK, Bench, bench, dispatch_of, grant, limits
+from runner_samples import MOUNT, PULL_REQUEST, QUICK, dispatch_of, grant, limits
+from runner_world import Bench, bench
 
 from runner.world import MountError
 from sandbox.faults import Mode

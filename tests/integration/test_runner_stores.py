@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import Bench, bench, dispatch_of, world_over
+from runner_samples import dispatch_of
+from runner_world import Bench, bench, world_over
 from sqlalchemy import select
 
 from runner.catalogue import NAME_KEY

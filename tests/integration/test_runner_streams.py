@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runner_world import QUICK, Bench, bench, dispatch_of, grant
+from runner_samples import QUICK, dispatch_of, grant
+from runner_world import Bench, bench
 
 from sandbox.managed_agents.history import encode
 from sandbox.managed_agents.subscribers import StreamFault

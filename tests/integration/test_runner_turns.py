@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runner_world import MOUNT, PULL_REQUEST, Bench, bench, dispatch_of, grant, limits
+from runner_samples import MOUNT, PULL_REQUEST, dispatch_of, grant, limits
+from runner_world import Bench, bench
 
 from sandbox.faults import Mode
 

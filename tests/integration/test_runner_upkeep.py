@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import QUICK, Bench, bench, dispatch_of
+from runner_samples import QUICK, dispatch_of
+from runner_world import Bench, bench
 from sqlalchemy import update
 
 from runner.service import RUN_KEY

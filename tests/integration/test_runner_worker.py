@@ -1,4 +1,4 @@
-"""The worker: deadlines, stops, leases, hand-over between processes, many runs at once."""
+"""The worker: one conversation at a time, leases, hand-over between processes, many runs at once."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_world import (
-    MOUNT,
-    QUICK,
-    Bench,
-    bench,
-    bench_on,
-    dispatch_of,
-    grant,
-    limits,
-    unwatched,
-    world_over,
-)
+from runner_samples import MOUNT, QUICK, dispatch_of, grant
+from runner_world import Bench, bench, bench_on, unwatched, world_over
 from sqlalchemy import Connection, and_, func, select, update
 
 from hub.broker import Taken
@@ -29,7 +19,6 @@ from runner.execution import RunExecution
 from runner.worker import Worker
 from sandbox.managed_agents.state import AgentsState
 from schemas.dispatch import Dispatch
-from storage import runs
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
@@ -46,135 +35,6 @@ async def idle(sqlite_template: Path, tmp_path: Path) -> AsyncIterator[Bench]:
 async def runner(idle: Bench) -> Bench:
     idle.worker()
     return idle
-
-
-async def cancel(runner: Bench, run_id: str) -> None:
-    await runner.database.write(runs.ask_to_stop, run_id, reason="cancelled")
-
-
-async def at_work(runner: Bench, run_id: str) -> dict[str, Any]:
-    """Wait until the session works on the run's message."""
-    row = await runner.until(run_id, lambda row: row["status"] == "running")
-    await runner.until(run_id, lambda _: bool(runner.sent(row["session_id"], "session.status_running")))
-    return row
-
-
-# Stops ----------------------------------------------------------------------------------------------------------------
-
-
-async def test_the_deadline_interrupts_the_session_and_the_origin_is_told(runner: Bench) -> None:
-    row = await runner.run(dispatch_of(scenario="scenario=silent", limits=limits(timeout_seconds=0.5)))
-    assert row["status"] == "timed_out"
-    assert row["deadline_at"] - row["started_at"] == pytest.approx(0.5)
-    assert len(runner.sent(row["session_id"], "user.interrupt")) == 1
-    assert runner.agents.sessions[row["session_id"]].status == "idle"
-    assert "ran out of time" in runner.comments()[0]
-
-
-async def test_a_session_that_takes_no_interrupt_does_not_hold_its_run(runner: Bench) -> None:
-    row = await runner.run(dispatch_of(scenario="scenario=stuck", limits=limits(timeout_seconds=0.3)))
-    assert row["status"] == "timed_out"
-    assert "did not react to interrupts" in row["error"]
-    assert len(runner.sent(row["session_id"], "user.interrupt")) >= 2
-
-
-async def test_a_deadline_that_passed_while_nobody_looked_counts(idle: Bench) -> None:
-    first = idle.worker("first")
-    (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent", limits=limits(timeout_seconds=600)))
-    await at_work(idle, run_id)
-    await first.stop()
-    rows = table(RunRow)
-    await idle.write(update(rows).where(rows.c.id == run_id).values(started_at=1.0, deadline_at=601.0))
-    idle.worker("second")
-    row = await idle.ended(run_id)
-    assert row["status"] == "timed_out"
-
-
-async def test_a_person_stops_a_running_run(runner: Bench) -> None:
-    (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
-    row = await at_work(runner, run_id)
-    await cancel(runner, run_id)
-    row = await runner.ended(run_id)
-    assert row["status"] == "cancelled"
-    assert row["error"] == "stopped by a person"
-    assert runner.agents.sessions[row["session_id"]].status == "idle"
-    assert "was stopped" in runner.comments()[0]
-
-
-async def test_a_person_stops_a_run_whose_agent_waits_for_a_post(idle: Bench) -> None:
-    idle.outside.faults.ask("hang", service="github", method="POST", path="*", times=1)
-    idle.worker()
-    (run_id,) = await idle.take(dispatch_of(scenario="scenario=custom_tools", grants=(grant(),)))
-    row = await idle.until(run_id, lambda row: row["status"] == "running")
-    await idle.until(run_id, lambda _: bool(idle.agents.sessions[row["session_id"]].pending))
-    await cancel(idle, run_id)
-    row = await idle.until(run_id, lambda row: row["status"] == "reporting")
-    assert row["outcome"] == "cancelled"
-    assert idle.agents.sessions[row["session_id"]].pending == {}
-
-
-async def test_a_queued_run_is_stopped_before_it_begins(runner: Bench) -> None:
-    first, second = await runner.take(
-        dispatch_of(scenario="scenario=slow seconds=1"), dispatch_of(n=1, scenario="scenario=happy")
-    )
-    await runner.until(first, lambda row: row["status"] == "running")
-    await cancel(runner, second)
-    assert (await runner.row(second))["status"] == "cancelled"
-    assert (await runner.ended(first))["status"] == "succeeded"
-    assert runner.messages(f"Run: {second}") == []
-
-
-async def test_a_run_is_stopped_while_it_waits_for_a_permit(sqlite_template: Path, tmp_path: Path) -> None:
-    async with bench(sqlite_template, tmp_path, creates=2) as runner:
-        runner.worker()  # agent and environment use up both
-        (run_id,) = await runner.take(dispatch_of())
-        await runner.until(
-            run_id, lambda row: row["status"] == "creating" and bool(runner.agents.environments)
-        )
-        await asyncio.sleep(0.2)
-        await cancel(runner, run_id)
-        row = await runner.ended(run_id)
-        assert row["status"] == "cancelled"
-        assert runner.agents.sessions == {}
-
-
-async def test_a_run_is_stopped_while_the_service_takes_no_work(runner: Bench) -> None:
-    runner.outside.faults.ask(
-        "status", service="anthropic", method="POST", path="/v1/sessions/*/events", status=529, times=None
-    )
-    (run_id,) = await runner.take(dispatch_of())
-    await runner.until(run_id, lambda row: row["status"] == "sending")
-    await cancel(runner, run_id)
-    row = await runner.ended(run_id)
-    assert row["status"] == "cancelled"
-    assert runner.messages() == []
-
-
-async def test_a_stop_is_taken_up_after_a_crash_in_the_middle_of_it(idle: Bench) -> None:
-    (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent"))
-    worker = idle.worker("first")
-    row = await at_work(idle, run_id)
-    await worker.stop()
-    rows = table(RunRow)
-    stopping = {"status": "stopping", "stop_reason": "timeout"}
-    await idle.write(update(rows).where(rows.c.id == run_id).values(**stopping))
-    idle.worker("second")
-    row = await idle.ended(run_id)
-    assert row["status"] == "timed_out"
-    assert len(idle.sent(row["session_id"], "user.interrupt")) == 1
-
-
-async def test_an_interrupt_of_a_session_that_is_idle_already_ends_the_run(idle: Bench) -> None:
-    (run_id,) = await idle.take(dispatch_of(scenario="scenario=happy"))
-    worker = idle.worker("first")
-    row = await idle.ended(run_id)
-    await worker.stop()
-    rows = table(RunRow)
-    stopping = {"status": "stopping", "stop_reason": "cancelled", "ended_at": None, "lease_until": 0.0}
-    await idle.write(update(rows).where(rows.c.id == run_id).values(**stopping))
-    idle.worker("second")
-    row = await idle.ended(run_id)
-    assert row["status"] == "cancelled"
 
 
 # Conversations --------------------------------------------------------------------------------------------------------
@@ -251,7 +111,7 @@ async def test_who_lost_the_run_writes_nothing(idle: Bench) -> None:
     execution = RunExecution(idle.world, old, watch=unwatched)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(idle.follow({run_id: execution}))
-        await at_work(idle, run_id)
+        await idle.at_work(run_id)
         await idle.orphan(run_id)
         (new,) = await idle.claim("new", lease=600)
         before = await idle.row(run_id)
@@ -268,7 +128,7 @@ async def test_who_lost_the_run_writes_nothing(idle: Bench) -> None:
 async def test_a_worker_that_lost_a_lease_drops_the_run_and_leaves_the_session(idle: Bench) -> None:
     worker = idle.worker("old")
     (run_id,) = await idle.take(dispatch_of(scenario="scenario=silent"))
-    row = await at_work(idle, run_id)
+    row = await idle.at_work(run_id)
     rows = table(RunRow)
     taken = {"lease_owner": "other", "fence": row["fence"] + 1, "lease_until": row["lease_until"] + 600}
     await idle.write(update(rows).where(rows.c.id == run_id).values(**taken))
@@ -282,7 +142,7 @@ async def test_a_worker_that_lost_a_lease_drops_the_run_and_leaves_the_session(i
 async def test_a_worker_that_slept_through_its_lease_goes_on_with_its_own_new_claim(idle: Bench) -> None:
     worker = idle.worker("sleeper")
     (run_id,) = await idle.take(dispatch_of(scenario="scenario=slow seconds=1", grants=(grant(),)))
-    await at_work(idle, run_id)
+    await idle.at_work(run_id)
     await idle.orphan(run_id)
     row = await idle.ended(run_id)
     assert row["status"] == "succeeded", row["error"]
@@ -357,7 +217,7 @@ async def test_a_run_that_kills_its_process_each_time_ends(sqlite_template: Path
     async with bench(sqlite_template, tmp_path, timing=replace(QUICK, max_attempts=3)) as runner:
         (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
         worker = runner.worker("first")
-        row = await at_work(runner, run_id)
+        row = await runner.at_work(run_id)
         await worker.stop()
         for n in range(3):
             await runner.orphan(run_id)
@@ -372,7 +232,7 @@ async def test_a_run_that_kills_its_process_each_time_ends(sqlite_template: Path
 
 async def test_frames_of_no_known_shape_harm_nothing(runner: Bench) -> None:
     (run_id,) = await runner.take(dispatch_of(scenario="scenario=silent"))
-    row = await at_work(runner, run_id)
+    row = await runner.at_work(run_id)
     state: AgentsState = runner.agents
     history = state.sessions[row["session_id"]].history
     strange: list[dict[str, Any]] = [

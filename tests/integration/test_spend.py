@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 from command_line import triggerhub
-from runner_world import QUICK, Bench, bench, dispatch_of, limits
+from runner_samples import QUICK, dispatch_of, limits
+from runner_world import Bench, bench
 from sqlalchemy import delete, update
 
 from runner.turn import cost_cents

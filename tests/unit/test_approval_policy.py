@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from runner_world import dispatch_of, grant
+from runner_samples import dispatch_of, grant
 
 from runner import asking
 from runner.asking import Call

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from github_cases import post_of
-from loopback import Answer, Call, Loopback, loopback
+from loopback import Answer, Call, Loopback
 
 from connectors.github.connector import CONNECTOR
 from connectors.github.settings import AppSettings, GitHubSettings
@@ -56,25 +55,12 @@ def minter() -> Minter:
     return Minter()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback, minter: Minter) -> Loopback:
-    server.reset()
     server.on("GET", INSTALLATION, Answer(200, {"id": 555}))
     server.on("POST", TOKENS, minter)
     server.on("POST", COMMENTS, Answer(201, {"id": 1}))
     return server
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
 
 
 def poster_of(github: Loopback, http: httpx.AsyncClient, *, key: str = PEM, **app: Any) -> Poster:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from github_cases import post_of
-from loopback import Answer, Loopback, loopback
+from github_cases import post_of, poster_at
+from loopback import Answer, Loopback
 
-from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
-from connectors.github.settings import GitHubSettings
 from connectors.poster import Post, PostPolicyError, PostRefusedError
 from schemas.policy.secrets import KnownSecrets
 
@@ -24,15 +21,8 @@ OURS = "hub-webhook-secret-4711"
 OPENED = {"number": 31, "state": "open", "head": {"ref": "agent/x", "sha": HEAD}, "labels": []}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     server.on("GET", "/user", Answer(200, {"id": 42, "login": "acme-robot"}))
     server.on("GET", f"{REPO}/git/ref/heads/agent/x", Answer(200, {"object": {"sha": HEAD}}))
     server.on("POST", f"{REPO}/pulls", Answer(201, OPENED))
@@ -41,12 +31,8 @@ def github(server: Loopback) -> Loopback:
 
 
 @pytest.fixture
-async def poster(github: Loopback) -> AsyncIterator[GitHubPoster]:
-    settings = GitHubSettings(source="github", api_url=github.url, webhook_secrets=("env:A",), token="env:T")
-    async with httpx.AsyncClient() as http:
-        made = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
-        assert isinstance(made, GitHubPoster)
-        yield made
+def poster(github: Loopback, http: httpx.AsyncClient) -> GitHubPoster:
+    return poster_at(github.url, http)
 
 
 def row(path: str, status: str = "modified", **parts: Any) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from github_cases import post_of
-from loopback import Answer, Call, Loopback, loopback
+from github_cases import post_of, poster_at
+from loopback import Answer, Call, Loopback
 
 from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
@@ -23,26 +22,15 @@ REPLIES = "/repos/acme/checkout/pulls/15/comments/900/replies"
 THREADS = "/repos/acme/checkout/pulls/15/comments"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     server.on("GET", "/user", Answer(200, US))
     return server
 
 
 @pytest.fixture
-async def poster(github: Loopback) -> AsyncIterator[GitHubPoster]:
-    settings = GitHubSettings(source="github", api_url=github.url, webhook_secrets=("env:A",), token="env:T")
-    async with httpx.AsyncClient() as http:
-        made = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
-        assert isinstance(made, GitHubPoster)
-        yield made
+def poster(github: Loopback, http: httpx.AsyncClient) -> GitHubPoster:
+    return poster_at(github.url, http)
 
 
 def comment(ident: int, body: str, user: dict[str, Any] | None = None) -> dict[str, Any]:

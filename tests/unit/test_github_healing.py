@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, Final
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from loopback import Answer, Loopback, loopback
+from loopback import Answer, Loopback
 
 from connectors.github.connector import CONNECTOR
 from connectors.github.healing import MAX_ATTEMPTS, failed_deliveries
@@ -67,15 +67,8 @@ def test_a_status_in_words_is_understood_and_nonsense_is_passed_over() -> None:
     assert failed_deliveries([{}, {"guid": 7}, {"guid": "x", "id": True}], since=SINCE, until=UNTIL) == {}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     return server
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from github_cases import post_of
-from loopback import Answer, Loopback, loopback
+from github_cases import post_of, poster_at
+from loopback import Answer, Loopback
 
-from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
-from connectors.github.settings import GitHubSettings
 from connectors.poster import Post, PostRefusedError
 
 REPO = "/repos/acme/checkout"
@@ -20,25 +17,14 @@ SHA = "c0de" + "0" * 36
 PULL = ("pr", "acme/checkout#15")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     return server
 
 
 @pytest.fixture
-async def poster(github: Loopback) -> AsyncIterator[GitHubPoster]:
-    settings = GitHubSettings(source="github", api_url=github.url, webhook_secrets=("env:A",), token="env:T")
-    async with httpx.AsyncClient() as http:
-        made = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
-        assert isinstance(made, GitHubPoster)
-        yield made
+def poster(github: Loopback, http: httpx.AsyncClient) -> GitHubPoster:
+    return poster_at(github.url, http)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from github_cases import post_of
+from github_cases import post_of, poster_at
 from loopback import Answer, Loopback, loopback
 
-from connectors.github.connector import CONNECTOR
 from connectors.github.poster import GitHubPoster
-from connectors.github.settings import GitHubSettings
 from connectors.poster import Post, PostRefusedError, PostUncertainError
 
 US = {"id": 42, "login": "acme-robot", "type": "User"}
@@ -50,15 +47,8 @@ def tree(*paths: str, mode: str = "100644") -> dict[str, Any]:
     return {"sha": HEAD, "tree": rows, "truncated": False}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     server.on("GET", "/user", Answer(200, US))
     server.on("GET", REPO, Answer(200, {"default_branch": "trunk"}))
     server.on("GET", f"{REPO}/git/ref/heads/agent/run-1", Answer(200, {"object": {"sha": HEAD}}))
@@ -69,12 +59,8 @@ def github(server: Loopback) -> Loopback:
 
 
 @pytest.fixture
-async def poster(github: Loopback) -> AsyncIterator[GitHubPoster]:
-    settings = GitHubSettings(source="github", api_url=github.url, webhook_secrets=("env:A",), token="env:T")
-    async with httpx.AsyncClient() as http:
-        made = CONNECTOR.poster(settings, token="ghp_invented", http=http, files={})
-        assert isinstance(made, GitHubPoster)
-        yield made
+def poster(github: Loopback, http: httpx.AsyncClient) -> GitHubPoster:
+    return poster_at(github.url, http)
 
 
 def pull(number: int = 31, **parts: Any) -> dict[str, Any]:

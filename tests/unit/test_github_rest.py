@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from github_cases import post_of
-from loopback import Answer, Loopback, loopback
+from github_cases import post_of, poster_at
+from loopback import Answer, Loopback
 from pydantic import ValidationError
 
 from connectors.github.connector import CONNECTOR
@@ -21,23 +20,14 @@ TOKEN = "ghp_invented_and_secret"
 POST = post_of("comment", {"text": "the body of the comment"}, subject=("issue", "acme/checkout#12"))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
-    server.reset()
     return server
 
 
 @pytest.fixture
-async def poster(github: Loopback) -> AsyncIterator[Poster]:
-    settings = GitHubSettings(source="github", api_url=github.url, webhook_secrets=("env:A",), token="env:T")
-    async with httpx.AsyncClient() as http:
-        yield CONNECTOR.poster(settings, token=TOKEN, http=http, files={})
+def poster(github: Loopback, http: httpx.AsyncClient) -> Poster:
+    return poster_at(github.url, http, token=TOKEN)
 
 
 def silent(error: BaseException) -> str:

@@ -48,12 +48,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
-
-
 @pytest.fixture(params=["app", "token"])
 def poster(request: pytest.FixtureRequest, sandbox: Sandbox, http: httpx.AsyncClient) -> Poster:
     base: dict[str, Any] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, Final
 
 import httpx
 import orjson
 import pytest
-from loopback import Answer, Call, Loopback, loopback
+from loopback import Answer, Call, Loopback
 
 from connectors.base import Identity
 from connectors.healer import Harvest, Memory, PageGoneError
@@ -23,15 +23,8 @@ AT: Final = "2026-01-02T03:02:00.000+0000"
 LONG_AGO: Final = "2020-01-01T00:00:00.000+0000"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def jira(server: Loopback) -> Loopback:
-    server.reset()
     return server
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runner_world import dispatch_of
+from runner_samples import dispatch_of
 
 from runner.digest import MAX_DIGEST, MAX_WORDS, digest
 from storage.history import Chapter, Posted

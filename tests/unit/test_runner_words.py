@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from runner_world import MOUNT, PULL_REQUEST, dispatch_of, grant
+from runner_samples import MOUNT, PULL_REQUEST, dispatch_of, grant
 
 from runner.catalogue import content_hash
 from runner.errors import BusyError, RefusedError, UncertainError, sort_error

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
 import pytest
-from agents_service import LOOKUP, TOOLSET, Service, served, tool
+from agents_service import LOOKUP, TOOLSET, Service, tool
 from anthropic.types.beta import BetaManagedAgentsMemoryStore
 from anthropic.types.beta.memory_stores import BetaManagedAgentsMemory
 
 HEADERS = {"authorization": "Bearer emu", "anthropic-beta": "other-1, managed-agents-2026-04-01"}
 SERVER = {"type": "url", "name": "github", "url": "https://mcp.example.com"}
 MCP = {"type": "mcp_toolset", "mcp_server_name": "github"}
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with served() as running:
-        yield running
 
 
 # The gate.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
@@ -10,15 +9,8 @@ import pytest
 from agents_service import (
     Service,
     result,
-    served,
     types,
 )
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with served() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,17 +13,9 @@ from agents_service import (
     TOOLSET,
     Service,
     of,
-    served,
     tool,
     types,
 )
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with served() as running:
-        yield running
-
 
 HEADERS = {"authorization": "Bearer emu", "anthropic-beta": "other-1, managed-agents-2026-04-01"}
 SERVER = {"type": "url", "name": "github", "url": "https://mcp.example.com"}

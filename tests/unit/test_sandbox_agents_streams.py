@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anthropic
@@ -24,12 +23,6 @@ from agents_service import (
 from anthropic.types.beta import BetaManagedAgentsSession
 
 from sandbox.managed_agents.settings import Settings
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with served() as running:
-        yield running
 
 
 async def test_cut_after_frames_and_graceful_end(service: Service) -> None:

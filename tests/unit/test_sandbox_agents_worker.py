@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from agents_service import LOOKUP, PACE, TEXT, TOOLSET, Service, idles, of, said, served, tool
+from agents_service import LOOKUP, PACE, TEXT, TOOLSET, Service, idles, of, said, tool
 
 from sandbox.managed_agents.settings import PACE_VARIABLE, Settings
 
@@ -43,12 +43,6 @@ TOOLS = [
 ]
 PROMPT = "Find the cause and repair it. Push your work to the branch `triggerhub/run-7`."
 Answers = Callable[[str], tuple[str, bool]]
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    async with served() as running:
-        yield running
 
 
 def plain(name: str) -> tuple[str, bool]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any, Final
 
 import httpx
 import pytest
-from loopback import Answer, Loopback, loopback
+from loopback import Answer, Loopback
 
 from connectors.base import Fact, Identity
 from connectors.healer import Harvest, Healer, Memory, PageGoneError
@@ -23,15 +23,8 @@ RULES: Final = "/api/0/projects/acme/checkout/rules/"
 EVENT: Final = "9f1e0c5a7b6d4e3f8a2b1c0d9e8f7a6b"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Loopback]:
-    with loopback() as running:
-        yield running
-
-
 @pytest.fixture
 def sentry(server: Loopback) -> Loopback:
-    server.reset()
     return server
 
 

@@ -39,12 +39,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-@pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as client:
-        yield client
-
-
 def build(sandbox: Sandbox, http: httpx.AsyncClient, *, token: str | None = TOKEN, **more: Any) -> Poster:
     settings = SentrySettings(
         source="sentry",

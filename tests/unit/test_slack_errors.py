@@ -4,11 +4,9 @@ doubt.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import httpx
 import pytest
-from loopback import Answer, Loopback, loopback
+from loopback import Answer, Loopback
 from slack_posts import AUTH, TOKEN, failure, post, settings
 
 from connectors.poster import Poster, PostRefusedError, PostRetryError, PostUncertainError
@@ -16,16 +14,14 @@ from connectors.slack.connector import CONNECTOR
 
 
 @pytest.fixture
-def slack() -> Iterator[Loopback]:
-    with loopback() as server:
-        server.on("POST", "/api/auth.test", Answer(json=AUTH))
-        yield server
+def slack(server: Loopback) -> Loopback:
+    server.on("POST", "/api/auth.test", Answer(json=AUTH))
+    return server
 
 
 @pytest.fixture
-async def poster(slack: Loopback) -> AsyncIterator[Poster]:
-    async with httpx.AsyncClient() as http:
-        yield CONNECTOR.poster(settings(slack.url), token=TOKEN, http=http, files={})
+def poster(slack: Loopback, http: httpx.AsyncClient) -> Poster:
+    return CONNECTOR.poster(settings(slack.url), token=TOKEN, http=http, files={})
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import httpx
 import pytest
-from loopback import Answer, Call, Loopback, loopback
+from loopback import Answer, Call, Loopback
 from slack_posts import AUTH, LONG, ORIGIN_TS, TOKEN, failure, kept, page, post, posted, settings
 
 from connectors.base import Request
@@ -20,16 +19,14 @@ from schemas.policy.shapes import OutputPolicy
 
 
 @pytest.fixture
-def slack() -> Iterator[Loopback]:
-    with loopback() as server:
-        server.on("POST", "/api/auth.test", Answer(json=AUTH))
-        yield server
+def slack(server: Loopback) -> Loopback:
+    server.on("POST", "/api/auth.test", Answer(json=AUTH))
+    return server
 
 
 @pytest.fixture
-async def poster(slack: Loopback) -> AsyncIterator[Poster]:
-    async with httpx.AsyncClient() as http:
-        yield CONNECTOR.poster(settings(slack.url), token=TOKEN, http=http, files={})
+def poster(slack: Loopback, http: httpx.AsyncClient) -> Poster:
+    return CONNECTOR.poster(settings(slack.url), token=TOKEN, http=http, files={})
 
 
 async def test_a_reply_in_the_thread(slack: Loopback, poster: Poster) -> None:
