@@ -17,9 +17,10 @@ from services.kafka import start_kafka
 from services.need import ServiceMissingError
 from services.postgres import start_postgres
 
+from crash.cluster import cluster
 from crash.harness import STALL_SECONDS, Harness
 from crash.report import Report, read_reports, totals
-from crash.setups import SetUp, cluster, embedded
+from crash.setups import SetUp, embedded
 from crash.webhooks import Load
 
 

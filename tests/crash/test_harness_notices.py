@@ -12,11 +12,12 @@ from services.kafka import Kafka
 from services.postgres import Postgres
 from sqlalchemy import Connection, select
 
+from crash.cluster import Cluster, cluster
 from crash.harness import Harness
 from crash.judge import Books, World, judge, read_books, unequal
 from crash.outside import Artefact, twice
 from crash.schedule import KILLS, Act, schedule
-from crash.setups import Cluster, Embedded, cluster, embedded
+from crash.setups import Embedded, embedded
 from crash.webhooks import Load, github_comment
 from storage.database import Database, open_database
 from storage.rows import table

@@ -11,9 +11,10 @@ import pytest
 from services.kafka import Kafka
 from services.postgres import Postgres
 
+from crash.cluster import cluster
 from crash.harness import Harness
 from crash.report import Report
-from crash.setups import SetUp, cluster, embedded
+from crash.setups import SetUp, embedded
 from crash.webhooks import Load
 
 pytestmark = pytest.mark.timeout(900)

@@ -15,8 +15,9 @@ import httpx
 import pytest
 from adversaries import HOST, ORDER, Case, honest, mixed, published, rules, strangers, written
 from approval_webhooks import by_github, edited
+from crash.cluster import cluster
 from crash.outside import artefacts
-from crash.setups import SetUp, cluster, embedded
+from crash.setups import SetUp, embedded
 from crash.webhooks import Webhook, github_comment
 from sqlalchemy import Connection, select
 from sqlmodel import SQLModel

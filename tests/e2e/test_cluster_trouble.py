@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from crash.cluster import Cluster, cluster
 from crash.judge import World, judge, read_books
-from crash.setups import Cluster, cluster
 from crash.webhooks import Webhook, github_comment, sentry_alert
 from services.kafka import Kafka
 from services.postgres import Postgres

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 import httpx
 import pytest
+from crash.cluster import ROLES, Cluster, cluster
 from crash.judge import World, judge, left_alone, read_books
-from crash.setups import ROLES, Cluster, cluster
 from crash.webhooks import Load, Webhook
 from hub_process import HubProcess
 from services.kafka import Kafka

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
+from crash.cluster import cluster
 from crash.outside import Artefact, artefacts, twice, work_by_run
-from crash.setups import cluster
 from crash.webhooks import Webhook
 from services.kafka import Kafka
 from services.postgres import Postgres

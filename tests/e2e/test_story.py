@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from crash.setups import SetUp, cluster, embedded
+from crash.cluster import cluster
+from crash.setups import SetUp, embedded
 from services.kafka import Kafka
 from services.postgres import Postgres
 from story.quotes import ELSEWHERE, THREAD, unsaid

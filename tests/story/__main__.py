@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # as pytest does: `story`, `crash`, `services`
 
-from crash.setups import SetUp, cluster, embedded
+from crash.cluster import cluster
+from crash.setups import SetUp, embedded
 from services.kafka import start_kafka
 from services.postgres import start_postgres
 
