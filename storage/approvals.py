@@ -22,7 +22,7 @@ from storage.claims import Claim
 from storage.clock import read_clock
 from storage.results import hold_result, want_result
 from storage.rows import insert_new, plain, table
-from storage.runs import move_run
+from storage.runs import let_wait
 from storage.statements import Fixed
 from storage.tables import ResultRow, ResultStatus, RunRow, RunStatus
 
@@ -306,18 +306,7 @@ def wait_for_people(connection: Connection, /, claim: Claim, awaited: Collection
     until = min((row.expires_at for row in still), default=0.0) + EXPIRY_GRACE
     if len(still) < len(set(awaited)):
         until = read_clock(connection)
-    return move_run(
-        connection,
-        claim,
-        RunStatus.RUNNING,
-        RunStatus.WAITING,
-        lease_owner=None,
-        lease_until=0.0,
-        due_at=until,
-        deadline_at=until,
-        waits_for=PEOPLE,
-        **values,
-    )
+    return let_wait(connection, claim, until=until, waits_for=PEOPLE, **values)
 
 
 def content_of(connection: Connection, found: Approval) -> bytes | None:

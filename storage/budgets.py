@@ -13,7 +13,7 @@ from schemas.dispatch import Dispatch
 from storage.claims import Claim
 from storage.clock import read_clock
 from storage.rows import table
-from storage.runs import move_run
+from storage.runs import let_wait
 from storage.states import RUN_TERMINAL
 from storage.tables import ConversationRow, DispatchRow, RunRow, RunStatus
 
@@ -99,19 +99,8 @@ def spent_before(connection: Connection, conversation: str) -> int:
 
 
 def wait_at_budget(connection: Connection, /, claim: Claim, *, until: float, **values: Any) -> bool:
-    """RUNNING → WAITING, held by nobody and due at `until`. False: it was lost."""
-    return move_run(
-        connection,
-        claim,
-        RunStatus.RUNNING,
-        RunStatus.WAITING,
-        lease_owner=None,
-        lease_until=0.0,
-        due_at=until,
-        deadline_at=until,
-        waits_for=None,
-        **values,
-    )
+    """Let the run wait until `until` for a budget that is raised. False: it was lost."""
+    return let_wait(connection, claim, until=until, waits_for=None, **values)
 
 
 def wait_on(connection: Connection, claim: Claim) -> bool:

@@ -120,6 +120,24 @@ def move_run(
     return True
 
 
+def let_wait(
+    connection: Connection, /, claim: Claim, *, until: float, waits_for: str | None, **values: Any
+) -> bool:
+    """RUNNING → WAITING, held by nobody and due at `until`. False: it was lost."""
+    return move_run(
+        connection,
+        claim,
+        RunStatus.RUNNING,
+        RunStatus.WAITING,
+        lease_owner=None,
+        lease_until=0.0,
+        due_at=until,
+        deadline_at=until,
+        waits_for=waits_for,
+        **values,
+    )
+
+
 def note_run(connection: Connection, /, claim: Claim, **values: Any) -> bool:
     """Write fields of a run without moving it. False: it was lost."""
     runs = table(RunRow)

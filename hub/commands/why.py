@@ -8,13 +8,11 @@ from hub.commands.events import EventId
 from hub.commands.operating import FETCHED, Json, Url, ask
 from hub.commands.runs import cost, held, told
 from hub.commands.terminal import as_json, emit, honest, moment, say
+from router.verdicts import EVERY_RULE
 
 if TYPE_CHECKING:
     from hub.api_models import EventDetail, ReplayView, RunDetail, VerdictView
     from hub.records import Records
-
-EVERY_RULE = "*"
-"""In the place of a rule's name: the verdict is about the event, whatever the rules say."""
 
 
 @honest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +14,9 @@ from typing import Any, Final, TypeVar
 import httpx
 import pytest
 import yaml
+from doorbell_webhooks import KEY, costly, told
 from sqlalchemy import Connection, delete, select
 
-from connectors.registry import connector
 from hub.configuration import load_configuration
 from hub.hub import Hub, running_hub
 from hub.parts import Makers
@@ -35,7 +34,6 @@ from storage.tables import RateUse, RunRow, VerdictRow
 pytestmark = pytest.mark.timeout(120)
 T = TypeVar("T")
 SECRET: Final = "an-invented-webhook-secret"
-KEY: Final = "whsec_" + base64.b64encode(b"an invented signing key").decode()
 
 
 @dataclass
@@ -49,11 +47,7 @@ class Place:
         self, what: str, about: str, *, id_: str = "whe_1", key: str = KEY, **data: str
     ) -> httpx.Response:
         """Send a webhook as the service would."""
-        told = {"type": what, "id": about, "organization_id": "org_1", "workspace_id": "wrkspc_1", **data}
-        body = json.dumps(
-            {"type": "event", "id": id_, "created_at": "2026-11-22T08:00:00Z", "data": told}
-        ).encode()
-        headers = connector("anthropic").sign({}, body, secret=key, now=time.time())
+        headers, body = told(what, about, id_=id_, key=key, **data)
         async with httpx.AsyncClient(trust_env=False) as http:
             return await http.post(f"{self.hub.url}/hooks/acme-anthropic", headers=headers, content=body)
 
@@ -97,31 +91,7 @@ async def placed(tmp_path: Path, *, timing: Timing | None = None) -> AsyncIterat
     async with serve(pace=0.0) as sandbox:
         path = tmp_path / "triggerhub.yaml"
         path.write_text(
-            yaml.safe_dump(
-                {
-                    "version": 1,
-                    "connections": {
-                        "acme-github": {
-                            "source": "github",
-                            "api_url": sandbox.api_url("github"),
-                            "webhook_secrets": ["env:SECRET"],
-                            "token": "env:TOKEN",
-                        },
-                        "acme-anthropic": {"source": "anthropic", "webhook_secrets": ["env:KEY"]},
-                    },
-                    "environments": {"plain": {"config": {"type": "cloud"}}},
-                    "agents": {"helper": {"model": "claude-sonnet-5-5", "environment": "plain"}},
-                    "rules": [
-                        {
-                            "name": "costly",
-                            "match": {"source": "github", "kind": "issue.opened"},
-                            "agent": "helper",
-                            "prompt": "[sandbox: scenario=budget] Look into this.",
-                            "limits": {"budget_usd": 5, "on_budget": "wait"},
-                        }
-                    ],
-                }
-            ),
+            yaml.safe_dump(costly(sandbox.api_url("github"))),
             encoding="utf-8",
         )
         settings = Settings.model_validate(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +11,16 @@ from typing import Any, Final
 import httpx
 import pytest
 import yaml
+from doorbell_webhooks import KEY, costly, told
 from hub_process import HubProcess, SandboxProcess, hub_environment
 from sqlalchemy import Connection, select
 
-from connectors.registry import connector
 from runner.client import make_client
 from storage.database import open_database
 from storage.rows import table
 from storage.tables import RunRow
 
 pytestmark = pytest.mark.timeout(120)
-KEY: Final = "whsec_" + base64.b64encode(b"an invented signing key").decode()
 SECRETS: Final = {"SECRET": "an-invented-webhook-secret", "TOKEN": "a-token", "KEY": KEY}
 LEASE: Final = 3.0
 
@@ -57,10 +53,7 @@ class Land:
             (await http.post(path, json=body)).raise_for_status()
 
     async def ring(self, what: str, session_id: str) -> None:
-        told = {"type": what, "id": session_id, "organization_id": "org_1", "workspace_id": "wrkspc_1"}
-        event = {"type": "event", "id": "whe_1", "created_at": "2026-11-22T08:00:00Z", "data": told}
-        body = json.dumps(event).encode()
-        headers = connector("anthropic").sign({}, body, secret=KEY, now=time.time())
+        headers, body = told(what, session_id)
         async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
             answer = await http.post(f"{self.hub.url}/hooks/acme-anthropic", headers=headers, content=body)
         assert answer.status_code == 202
@@ -70,31 +63,8 @@ class Land:
 async def land(tmp_path: Path) -> AsyncIterator[Land]:
     sandbox = SandboxProcess(tmp_path, pace=0.0)
     await sandbox.up()
-    config = {
-        "version": 1,
-        "connections": {
-            "acme-github": {
-                "source": "github",
-                "api_url": sandbox.api_url("github"),
-                "webhook_secrets": ["env:SECRET"],
-                "token": "env:TOKEN",
-            },
-            "acme-anthropic": {"source": "anthropic", "webhook_secrets": ["env:KEY"]},
-        },
-        "environments": {"plain": {"config": {"type": "cloud"}}},
-        "agents": {"helper": {"model": "claude-sonnet-5-5", "environment": "plain"}},
-        "rules": [
-            {
-                "name": "costly",
-                "match": {"source": "github", "kind": "issue.opened"},
-                "agent": "helper",
-                "prompt": "[sandbox: scenario=budget] Look into this.",
-                "limits": {"budget_usd": 5, "on_budget": "wait"},
-            }
-        ],
-    }
     path = tmp_path / "triggerhub.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(costly(sandbox.api_url("github")), sort_keys=False), encoding="utf-8")
     database_url = f"sqlite:///{tmp_path}/hub.db"
     environment = hub_environment(
         database_url=database_url,

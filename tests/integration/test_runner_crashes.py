@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from runner_faults import Fuse, Mortal, Trouble, fused
+from runner_faults import Fuse, Trouble
+from runner_lives import drive
 from runner_samples import MOUNT, PULL_REQUEST, QUICK, dispatch_of, limits
-from runner_world import Bench, bench, unwatched
+from runner_world import Bench, bench
 
-from runner.execution import RunExecution
 from runner.service import RUN_KEY
 from runner.turn import cost_cents
 from runner.upkeep import Upkeep
@@ -52,19 +52,8 @@ async def attempt_all(
 ) -> list[str]:
     """Take a dispatch for each fuse, and drive each behind it."""
     run_ids = dict(zip(await runner.take(*dispatches.values()), fuses, strict=True))
-    await attempt(runner, {run_id: fuses[n] for run_id, n in run_ids.items()})
+    await drive(runner, {run_id: fuses[n] for run_id, n in run_ids.items()})
     return list(run_ids)
-
-
-async def attempt(runner: Bench, fuses: Mapping[str, Fuse]) -> None:
-    """Claim what is due and drive each run behind its fuse."""
-    executions = {}
-    for claim in await runner.claim():
-        fuse = fuses[claim.run_id]
-        executions[claim.run_id] = Mortal(
-            RunExecution(fused(runner.world, fuse), claim, watch=unwatched), fuse
-        )
-    await runner.follow(executions)
 
 
 async def assert_once(runner: Bench, run_ids: Sequence[str], labels: Mapping[str, str]) -> None:
@@ -153,7 +142,7 @@ async def test_trouble_again_on_the_way_back(runner: Bench) -> None:
         for run_id in run_ids:
             await runner.orphan(run_id)
         again = {run_id: Fuse(chance.randint(1, 12), chance.choice(list(Trouble))) for run_id in run_ids}
-        await attempt(runner, again)
+        await drive(runner, again)
         for run_id, fuse in again.items():
             stories[run_id].append(fuse)
     await runner.finish(run_ids)
