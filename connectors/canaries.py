@@ -71,15 +71,7 @@ class Canaries:
 
     async def _send(self, canary: Canary) -> None:
         event = event_of(canary)
-        stored = IncomingEvent(
-            id=event.id,
-            connection=event.connection,
-            connector=CANARY,
-            kind=event.data.kind,
-            subject=event.subject,
-            time=event.time.timestamp(),
-            body=encode(event, {}),
-        )
+        stored = IncomingEvent.of(event, encode(event, {}))
         incoming = Incoming(
             id=canaries.delivery_of(event.id),
             connection=event.connection,

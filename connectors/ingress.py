@@ -271,17 +271,7 @@ def prepare(
             identity=inbound.identity,
         )
         events.append(event)
-        stored.append(
-            IncomingEvent(
-                id=event.id,
-                connection=inbound.name,
-                connector=inbound.connector.source,
-                kind=fact.kind,
-                subject=event.subject,
-                time=event.time.timestamp(),
-                body=encode(event, payload),
-            )
-        )
+        stored.append(IncomingEvent.of(event, encode(event, payload)))
     key = reading.delivery_key
     digest = body_hash(request.body)
     incoming = Incoming(

@@ -118,12 +118,4 @@ class Scheduler:
 
 
 def _stored(event: Event) -> IncomingEvent:
-    return IncomingEvent(
-        id=event.id,
-        connection=event.connection,
-        connector=event.connector,
-        kind=event.data.kind,
-        subject=event.subject,
-        time=event.time.timestamp(),
-        body=event.model_dump_json().encode(),
-    )
+    return IncomingEvent.of(event, event.model_dump_json().encode())

@@ -139,15 +139,7 @@ class Router:
         ):  # a canary that was forgotten meanwhile stays forgotten
             body = event_body(connection, event.id)
             return Event.model_validate_json(body) if body is not None else event
-        incoming = IncomingEvent(
-            id=event.id,
-            connection=event.connection,
-            connector=event.connector,
-            kind=event.data.kind,
-            subject=event.subject,
-            time=event.time.timestamp(),
-            body=taken.body,
-        )
+        incoming = IncomingEvent.of(event, taken.body)
         if store_events(connection, [(None, incoming)], now=read_clock(connection)):
             log.info("an event of another program", event_id=event.id, type=event.type)
         return event

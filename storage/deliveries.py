@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from schemas.event import Event
 from schemas.topics import EVENTS
 from storage.clock import read_clock
 from storage.rows import insert_many, insert_new, plain, table
@@ -28,6 +29,19 @@ class IncomingEvent:
     subject: str
     time: float
     body: bytes
+
+    @classmethod
+    def of(cls, event: Event, body: bytes) -> IncomingEvent:
+        """`event`, whose JSON is `body`."""
+        return cls(
+            id=event.id,
+            connection=event.connection,
+            connector=event.connector,
+            kind=event.data.kind,
+            subject=event.subject,
+            time=event.time.timestamp(),
+            body=body,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,10 @@ class SandboxProcess(Process):
         """Ask for a fault (`sandbox.faults`)."""
         return await self.post("/_sandbox/faults", mode=mode, **fields)
 
+    async def struck(self, mode: str) -> bool:
+        """Whether every fault of this mode that was asked for has been used."""
+        return all(fault["mode"] != mode for fault in (await self.get("/_sandbox/faults"))["faults"])
+
     async def calm(self) -> None:
         """Remove every fault."""
         async with httpx.AsyncClient(timeout=60, trust_env=False) as http:

@@ -56,15 +56,7 @@ def event(event_id: str, kind: Kind = "comment.created", *, title: str = "Wrong 
 
 
 def store(connection: Connection, one: Event, *, outcome: str = "handled", reason: str | None = None) -> None:
-    incoming = IncomingEvent(
-        id=one.id,
-        connection=one.connection,
-        connector=one.connector,
-        kind=one.data.kind,
-        subject=one.subject,
-        time=one.time.timestamp(),
-        body=one.model_dump_json().encode(),
-    )
+    incoming = IncomingEvent.of(one, one.model_dump_json().encode())
     delivery = Incoming(
         id=f"{one.connection}:delivery-of-{one.id}",
         connection=one.connection,

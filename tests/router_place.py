@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from router_samples import event, rule, rule_set
-from services.facts import make_incoming_event
+from services.facts import make_delivery
 from sqlalchemy import select
 
 from hub.broker import Taken
@@ -18,7 +18,7 @@ from schemas.result import Origin, Receipt, Result
 from storage import queries
 from storage.conversations import run_id_of
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.lineage import marker_key
 from storage.results import claim_results, keep_receipt, take_result
 from storage.rows import table
@@ -52,14 +52,7 @@ class Place:
         found = first.model_copy(
             update={"id": f"evt_{self.number}", "type": f"github.{kind}", "subject": key, "data": changed}
         )
-        incoming = Incoming(
-            id=f"acme-github:{found.id}",
-            connection="acme-github",
-            outcome="handled",
-            body_hash="0" * 64,
-            body_size=1,
-            events=[make_incoming_event(found)],
-        )
+        incoming = make_delivery(found.id, found)
         await self.database.write(store_deliveries, [incoming])
         body = found.model_dump_json().encode()
         await self._router.take([Taken(Event.model_validate_json(body), body)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 import yaml
+from patience import until
 from sqlalchemy import Connection, select
 from sqlmodel import SQLModel
 
@@ -72,13 +71,7 @@ class Stage:
 
     async def until(self, met: Callable[[], Awaitable[Any]], *, seconds: float = WAIT_SECONDS) -> Any:
         """Wait for something true and return it."""
-        until = time.monotonic() + seconds
-        while True:
-            found = await met()
-            if found:
-                return found
-            assert time.monotonic() < until, f"not within {seconds:.0f} s"
-            await asyncio.sleep(0.02)
+        return await until(met, seconds=seconds)
 
     async def routed(self, event_id: str) -> list[dict[str, Any]]:
         """Wait until the event is routed; its verdicts."""

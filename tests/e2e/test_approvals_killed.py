@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from command_line import triggerhub
 from crash.outside import artefacts, twice
 from crash.webhooks import github_comment
 from hub_process import HubProcess, SandboxProcess, hub_environment
+from patience import until
 from sqlalchemy import Connection, select
 from sqlmodel import SQLModel
 
@@ -51,13 +51,7 @@ class Land:
             await database.close()
 
     async def until(self, met: Callable[[], Awaitable[Any]], *, seconds: float = 60.0) -> Any:
-        end = time.monotonic() + seconds
-        while True:
-            found = await met()
-            if found:
-                return found
-            assert time.monotonic() < end, f"not within {seconds:.0f} s"
-            await asyncio.sleep(0.05)
+        return await until(met, seconds=seconds)
 
     async def send(self, webhook: Any) -> None:
         async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
@@ -80,10 +74,6 @@ class Land:
 
     async def said(self, words: str) -> bool:
         return any(words in one for one in await self.comments())
-
-    async def struck(self, mode: str) -> bool:
-        faults = (await self.sandbox.get("/_sandbox/faults"))["faults"]
-        return all(fault["mode"] != mode for fault in faults)
 
     async def killed(self) -> None:
         await asyncio.to_thread(self.hub.kill)
@@ -174,7 +164,7 @@ async def test_between_a_post_and_its_receipt(land: Land, nth: str) -> None:
     await land.send(first())
     row = await land.waiting()
     if nth == "question":
-        await land.until(lambda: land.struck("commit_then_hang"))
+        await land.until(lambda: land.sandbox.struck("commit_then_hang"))
         await land.killed()
         await land.reborn()
         await land.send(yes(row["code"]))
@@ -182,7 +172,7 @@ async def test_between_a_post_and_its_receipt(land: Land, nth: str) -> None:
         await land.until(lambda: land.said("Approval needed"))
         await land.sandbox.fault("commit_then_hang", **fault)
         await land.send(yes(row["code"]))
-        await land.until(lambda: land.struck("commit_then_hang"))
+        await land.until(lambda: land.sandbox.struck("commit_then_hang"))
         await land.killed()
         await land.reborn()
     # The answer in the thread is a third comment of ours.
@@ -203,7 +193,7 @@ async def test_between_the_change_of_the_question_and_its_receipt(land: Land) ->
         triggerhub, "runs", "approve", row["run_id"], folder=land.folder, env=land.environment
     )
     assert ran.code == 0, ran.err
-    await land.until(lambda: land.struck("commit_then_hang"))
+    await land.until(lambda: land.sandbox.struck("commit_then_hang"))
     await land.killed()
     await land.reborn()
     await land.judged()
@@ -220,7 +210,7 @@ async def test_between_the_answer_to_the_agent_and_its_echo(land: Land) -> None:
         triggerhub, "runs", "approve", row["run_id"], folder=land.folder, env=land.environment
     )
     assert ran.code == 0, ran.err
-    await land.until(lambda: land.struck("commit_then_hang"))
+    await land.until(lambda: land.sandbox.struck("commit_then_hang"))
     await land.killed()
     await land.reborn()
     await land.judged()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import psutil
@@ -14,6 +12,7 @@ from crash.judge import Books, read_books
 from crash.outside import artefacts, twice, work_by_run
 from crash.setups import Embedded, embedded
 from crash.webhooks import Webhook, github_comment, sentry_alert
+from patience import until
 
 from storage.database import open_database
 
@@ -29,27 +28,10 @@ async def setup() -> AsyncIterator[Embedded]:
         yield found
 
 
-async def until(met: Callable[[], Awaitable[Any]], *, seconds: float = WAIT_SECONDS) -> Any:
-    """Wait for something true and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        found = await met()
-        if found:
-            return found
-        assert time.monotonic() < end, f"not within {seconds:.0f} s"
-        await asyncio.sleep(0.02)
-
-
 async def send(setup: Embedded, webhook: Webhook) -> None:
     async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
         answer = await webhook.send(http, setup.ingress.url)
         assert answer.status_code == 202, answer.text
-
-
-async def struck(setup: Embedded, mode: str) -> bool:
-    """Whether a fault that was asked for once has been used."""
-    faults = (await setup.sandbox.get("/_sandbox/faults"))["faults"]
-    return all(fault["mode"] != mode for fault in faults)
 
 
 async def books(setup: Embedded) -> Books:
@@ -92,7 +74,7 @@ async def judged(setup: Embedded, *, runs: int, made: int) -> None:
 async def test_between_creating_the_session_and_recording_it(setup: Embedded) -> None:
     await setup.sandbox.fault("commit_then_hang", service="anthropic", method="POST", path="/v1/sessions")
     await send(setup, github_comment(31, 1, ASKED))
-    await until(lambda: struck(setup, "commit_then_hang"))
+    await until(lambda: setup.sandbox.struck("commit_then_hang"))
     (before,) = (await setup.sandbox.state())["anthropic"]["sessions"]
     await setup.kill("hub")
     await judged(setup, runs=1, made=1)
@@ -106,7 +88,7 @@ async def test_between_sending_the_work_and_recording_it(setup: Embedded) -> Non
         "commit_then_hang", service="anthropic", method="POST", path="/v1/sessions/*/events"
     )
     await send(setup, github_comment(31, 1, ASKED))
-    await until(lambda: struck(setup, "commit_then_hang"))
+    await until(lambda: setup.sandbox.struck("commit_then_hang"))
     assert len(await setup.sandbox.work()) == 1
     await setup.kill("hub")
     await judged(setup, runs=1, made=1)
@@ -137,7 +119,7 @@ async def test_between_posting_and_keeping_the_receipt(
 ) -> None:
     await setup.sandbox.fault("commit_then_hang", service=service, method="POST", path=path)
     await send(setup, webhook)
-    await until(lambda: struck(setup, "commit_then_hang"))
+    await until(lambda: setup.sandbox.struck("commit_then_hang"))
     await setup.kill("hub")
     await judged(setup, runs=1, made=made)
 
@@ -146,7 +128,7 @@ async def test_while_the_vendor_is_slow_to_post(setup: Embedded) -> None:
     # The vendor does it four seconds after it was asked, though the asker is long dead.
     await setup.sandbox.fault("delay", service="github", method="POST", path="*/comments", seconds=4)
     await send(setup, github_comment(31, 1, ASKED))
-    await until(lambda: struck(setup, "delay"))
+    await until(lambda: setup.sandbox.struck("delay"))
     await setup.kill("hub")
     await judged(setup, runs=1, made=1)
 
@@ -157,7 +139,7 @@ async def test_while_the_agent_waits_for_its_answers(setup: Embedded) -> None:
 
     async def waits() -> bool:
         sessions = (await setup.sandbox.state())["anthropic"]["sessions"]
-        return any(one["pending"] for one in sessions) and await struck(setup, "rate_limit")
+        return any(one["pending"] for one in sessions) and await setup.sandbox.struck("rate_limit")
 
     await until(waits)
     await setup.kill("hub")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -13,12 +10,14 @@ from crash.judge import Books, World, read_books
 from crash.outside import Artefact, artefacts, twice
 from crash.setups import Embedded, embedded
 from crash.webhooks import github_comment
+from patience import until
 
 from storage.database import open_database
 
 pytestmark = pytest.mark.timeout(240)
 COMMENTS = "/repos/*/issues/*/comments"
 EDITS = "*/issues/comments/*"
+SECONDS = 120.0
 
 
 @pytest.fixture
@@ -27,26 +26,10 @@ async def setup() -> AsyncIterator[Embedded]:
         yield found
 
 
-async def until(met: Callable[[], Awaitable[Any]], *, seconds: float = 120.0) -> Any:
-    """Wait for something true and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        found = await met()
-        if found:
-            return found
-        assert time.monotonic() < end, f"not within {seconds:.0f} s"
-        await asyncio.sleep(0.05)
-
-
 async def ask(setup: Embedded) -> None:
     async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
         answer = await github_comment(31, 1, "@triggerhub why?").send(http, setup.ingress.url)
         assert answer.status_code == 202, answer.text
-
-
-async def struck(setup: Embedded, mode: str) -> bool:
-    faults = (await setup.sandbox.get("/_sandbox/faults"))["faults"]
-    return all(fault["mode"] != mode for fault in faults)
 
 
 async def through(setup: Embedded) -> Books:
@@ -58,7 +41,7 @@ async def through(setup: Embedded) -> Books:
         return books if books.runs and not books.unfinished else None
 
     try:
-        found: Books = await until(done)
+        found: Books = await until(done, seconds=SECONDS)
     finally:
         await database.close()
     assert found.failed_runs == []
@@ -84,7 +67,7 @@ async def judged(setup: Embedded) -> Artefact:
 async def test_between_the_first_message_and_its_receipt(setup: Embedded) -> None:
     await setup.sandbox.fault("commit_then_hang", service="github", method="POST", path=COMMENTS)
     await ask(setup)
-    await until(lambda: struck(setup, "commit_then_hang"))
+    await until(lambda: setup.sandbox.struck("commit_then_hang"), seconds=SECONDS)
     await setup.kill("hub")
     await judged(setup)
 
@@ -92,7 +75,7 @@ async def test_between_the_first_message_and_its_receipt(setup: Embedded) -> Non
 async def test_between_the_last_edit_and_its_receipt(setup: Embedded) -> None:
     await setup.sandbox.fault("commit_then_hang", service="github", method="PATCH", path=EDITS)
     await ask(setup)
-    await until(lambda: struck(setup, "commit_then_hang"))
+    await until(lambda: setup.sandbox.struck("commit_then_hang"), seconds=SECONDS)
     await setup.kill("hub")
     await judged(setup)
 
@@ -101,7 +84,7 @@ async def test_while_the_vendor_is_slow_to_make_it(setup: Embedded) -> None:
     # The vendor does it four seconds after it was asked, though the asker is long dead.
     await setup.sandbox.fault("delay", service="github", method="POST", path=COMMENTS, seconds=4)
     await ask(setup)
-    await until(lambda: struck(setup, "delay"))
+    await until(lambda: setup.sandbox.struck("delay"), seconds=SECONDS)
     await setup.kill("hub")
     await judged(setup)
 
@@ -109,5 +92,5 @@ async def test_while_the_vendor_is_slow_to_make_it(setup: Embedded) -> None:
 async def test_a_vendor_that_is_down_gets_the_end_when_it_is_back(setup: Embedded) -> None:
     await setup.sandbox.fault("status", service="github", method="PATCH", path=EDITS, status=502, times=3)
     await ask(setup)
-    await until(lambda: struck(setup, "status"))
+    await until(lambda: setup.sandbox.struck("status"), seconds=SECONDS)
     await judged(setup)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import hub_story as story
 import pytest
+from api_service import TOKEN, served
 from command_line import Ran, triggerhub
 from services.facts import make_result
 
-from hub import api
-from hub.server import serving
-from hub.settings import Settings
-from router.engine import RuleSet
-from router.subscriber import Rules
 from schemas.policy.approval import ApprovalPolicy, approval_id, code_of, digest_of
 from storage import approvals, queries
 from storage.approvals import Approval
@@ -27,19 +21,7 @@ from storage.conversations import run_id_of
 from storage.database import Database
 from storage.tables import ApprovalStatus
 
-TOKEN = "tok-0123456789"
 RUN = story.QUEUED_RUN
-
-
-@asynccontextmanager
-async def served(database: Database) -> AsyncIterator[str]:
-    """The JSON API alone, over HTTP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = api.build(database, Rules(RuleSet([])), Settings(api_token=TOKEN), host="127.0.0.1")
-        async with serving(app, listener) as server, asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[listener]))
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            server.should_exit = True
 
 
 class Operator:

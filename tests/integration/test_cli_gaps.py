@@ -47,15 +47,7 @@ async def prepared(folder: Path) -> dict[str, str]:
 
 def _fetched(connection: Connection) -> None:
     one = event(WAITING, "issue.opened")
-    row = IncomingEvent(
-        one.id,
-        one.connection,
-        "github",
-        one.data.kind,
-        one.subject,
-        one.time.timestamp(),
-        one.model_dump_json().encode(),
-    )
+    row = IncomingEvent.of(one, one.model_dump_json().encode())
     delivery = Incoming(
         id="acme-github:fetched:0a0b",
         connection="acme-github",

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import hub_story as story
 import pytest
+from api_service import TOKEN, served
 from command_line import Ran, triggerhub
 from sqlalchemy import Connection
 
-from hub import api
 from hub.api_models import EventDetail, EventSummary, RunSummary
 from hub.api_views import EventFilter
 from hub.commands.operating import gather
@@ -21,30 +19,12 @@ from hub.commands.why import story as tell
 from hub.records import Records, RecordsError
 from hub.remote_records import remote_records
 from hub.run_views import RunFilter
-from hub.server import serving
-from hub.settings import Settings
 from hub.stored_records import StoredRecords
-from router.engine import RuleSet
-from router.subscriber import Rules
 from schemas.dispatch import Limits
 from storage import claims, runs
 from storage.conversations import run_id_of
 from storage.database import Database
 from storage.tables import RunStatus
-
-TOKEN = "tok-0123456789"
-
-
-@asynccontextmanager
-async def served(database: Database, *, token: str | None = TOKEN) -> AsyncIterator[str]:
-    """The JSON API alone, over HTTP."""
-    settings = Settings(api_token=token)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = api.build(database, Rules(RuleSet([])), settings, host="127.0.0.1")
-        async with serving(app, listener) as server, asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[listener]))
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            server.should_exit = True
 
 
 class Operator:

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import hub_story as story
 import pytest
+from api_service import TOKEN, served
 from command_line import COMMAND, Ran, environment, triggerhub
 
-from hub import api
 from hub.commands.dlq import SHOWN, readable
-from hub.server import serving
-from hub.settings import Settings
-from router.engine import RuleSet
-from router.subscriber import Rules
 from schemas.topics import EVENTS
 from storage import dead_letters, outbox, replays
 from storage.database import Database
 from storage.dead_letters import DeadLetter, bury
 from storage.routing import RecordedVerdict, record_routing
 
-TOKEN = "tok-0123456789"
 BINARY = DeadLetter(
     id="triggerhub.events/4/1/ffffffff", topic=EVENTS.name, key=None, value=b"\xff\x00\x01", reason="not JSON"
 )
-
-
-@asynccontextmanager
-async def served(database: Database) -> AsyncIterator[str]:
-    """The JSON API alone, over HTTP."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = api.build(database, Rules(RuleSet([])), Settings(api_token=TOKEN), host="127.0.0.1")
-        async with serving(app, listener) as server, asyncio.TaskGroup() as tasks:
-            tasks.create_task(server.serve(sockets=[listener]))
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            server.should_exit = True
 
 
 class Person:

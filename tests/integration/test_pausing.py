@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from command_line import triggerhub
 from router_samples import event, rule, rule_set
-from services.facts import make_incoming_event
+from services.facts import make_delivery
 from sqlalchemy import select
 
 from hub import api
@@ -22,7 +22,7 @@ from schemas.event import Event
 from schemas.result import Result
 from storage import pauses, queries
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.rows import table
 from storage.tables import ResultRow
 
@@ -34,14 +34,7 @@ async def route(
     database: Database, found: Event, *rules: dict[str, Any]
 ) -> dict[str, tuple[str, str | None]]:
     """Store an event and route it; outcome and clause by rule."""
-    incoming = Incoming(
-        id=f"acme-github:{found.id}",
-        connection="acme-github",
-        outcome="handled",
-        body_hash="0" * 64,
-        body_size=1,
-        events=[make_incoming_event(found)],
-    )
+    incoming = make_delivery(found.id, found)
     await database.write(store_deliveries, [incoming])
 
     def quiet(messages: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from router_samples import event, rule, rule_set
-from services.facts import make_incoming_event
+from services.facts import make_delivery
 from sqlalchemy import select
 
 from hub.broker import Taken
@@ -17,7 +17,7 @@ from storage import approvals, queries, runs
 from storage.approvals import Approval
 from storage.conversations import run_id_of
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.rows import table
 from storage.tables import ApprovalStatus, DispatchRow, ResultRow, RunRow
 
@@ -38,14 +38,7 @@ class Desk:
     async def take(self, found: Event, *, delivered: bool = True) -> list[tuple[str, str, str | None, str]]:
         """Route it; the verdicts."""
         if delivered:
-            incoming = Incoming(
-                id=f"acme-github:{found.id}",
-                connection="acme-github",
-                outcome="handled",
-                body_hash="0" * 64,
-                body_size=1,
-                events=[make_incoming_event(found)],
-            )
+            incoming = make_delivery(found.id, found)
             await self.database.write(store_deliveries, [incoming])
         body = found.model_dump_json().encode()
         await self._router.take([Taken(Event.model_validate_json(body), body)])

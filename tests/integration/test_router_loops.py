@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from router_samples import event, rule, rule_set
-from services.facts import make_incoming_event
+from services.facts import make_delivery
 from sqlalchemy import select
 
 from hub.broker import Taken
@@ -15,7 +15,7 @@ from router.subscriber import Router, Rules
 from schemas.event import Actor, Event
 from storage import queries, replays
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.rows import table
 from storage.tables import ResultRow
 
@@ -47,14 +47,7 @@ class Thread:
         found = first.model_copy(
             update={"id": f"evt_said_{self.number}", "type": f"github.{data.kind}", "data": data}
         )
-        incoming = Incoming(
-            id=f"acme-github:{found.id}",
-            connection="acme-github",
-            outcome="handled",
-            body_hash="0" * 64,
-            body_size=1,
-            events=[make_incoming_event(found)],
-        )
+        incoming = make_delivery(found.id, found)
         await self.database.write(store_deliveries, [incoming])
         return await self.route(found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router_samples import event, rule, rule_set
-from services.facts import make_incoming_event
+from services.facts import make_delivery
 from sqlalchemy import select
 
 from hub.broker import Taken
@@ -14,7 +14,7 @@ from schemas.dispatch import Dispatch
 from schemas.event import Event
 from storage import outbox, queries, replays
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.outbox import Message
 from storage.rows import table
 from storage.tables import DispatchRow
@@ -38,14 +38,7 @@ class Desk:
 
     async def came(self) -> None:
         """The event comes and is routed."""
-        incoming = Incoming(
-            id="acme-github:d-1",
-            connection="acme-github",
-            outcome="handled",
-            body_hash="0" * 64,
-            body_size=1,
-            events=[make_incoming_event(OPENED)],
-        )
+        incoming = make_delivery("d-1", OPENED)
         await self.database.write(store_deliveries, [incoming])
         await self.take(OPENED.model_dump_json().encode())
 

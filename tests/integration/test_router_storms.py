@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from router_samples import event, rule, rule_set
-from services.facts import body_of, make_incoming_event
+from services.facts import body_of, make_delivery
 from sqlalchemy import func, select, update
 
 from hub.broker import Taken
@@ -16,7 +16,7 @@ from schemas.event import Event
 from storage import claims, runs
 from storage.conversations import run_id_of
 from storage.database import Database
-from storage.deliveries import Incoming, store_deliveries
+from storage.deliveries import store_deliveries
 from storage.rows import table
 from storage.tables import DispatchRow, RunRow, VerdictRow
 
@@ -40,14 +40,7 @@ class Storm:
         for _ in range(count):
             self._number += 1
             found.append(event().model_copy(update={"id": f"evt_{self._number:05}"}))
-        incoming = Incoming(
-            id=f"acme-github:{found[0].id}",
-            connection="acme-github",
-            outcome="handled",
-            body_hash="0" * 64,
-            body_size=1,
-            events=[make_incoming_event(one) for one in found],
-        )
+        incoming = make_delivery(found[0].id, *found)
         await self.database.write(store_deliveries, [incoming])
         bodies = [one.model_dump_json().encode() for one in found]
         await self._router.take([Taken(Event.model_validate_json(body), body) for body in bodies])

@@ -36,15 +36,7 @@ def make_event(
 
 def make_incoming_event(event: Event) -> IncomingEvent:
     """The event as it is stored."""
-    return IncomingEvent(
-        id=event.id,
-        connection=event.connection,
-        connector="github",
-        kind=event.data.kind,
-        subject=event.subject,
-        time=event.time.timestamp(),
-        body=event.model_dump_json().encode(),
-    )
+    return IncomingEvent.of(event, event.model_dump_json().encode())
 
 
 def make_delivery(delivery_id: str, *events: Event, **values: Any) -> Incoming:
