@@ -7,6 +7,7 @@ Kafka, and never writes a body, token or signature anywhere but into the databas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,9 @@ Announce = Callable[[Sequence[tuple[Message, Event | None]]], None]
 
 READ_SECONDS: Final = 10.0
 """A sender that takes longer to send its body is cut off: slow senders must not hold connections."""
+DRAIN_SECONDS: Final = 5.0
+DRAIN_BYTES: Final = 128 * 1024 * 1024
+"""How long, and how much of, a refused body is read to nowhere, so that its sender comes to read the answer."""
 RETRY_AFTER_SECONDS: Final = b"5"
 MAX_ID: Final = 200
 SAY_FULL_SECONDS: Final = 10.0
@@ -110,7 +114,8 @@ class Ingress:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = str(scope["path"]).removeprefix("/hooks/").rstrip("/")
         began = time.perf_counter()
-        answer = await self._answer(scope, receive, name)
+        unread = Unread(scope, receive)
+        answer = await self._answer(scope, unread, name)
         self._observations.delivery(
             connection=name if name in self.connections else "unknown",
             status=answer.status,
@@ -122,6 +127,7 @@ class Ingress:
         ]
         if answer.retry_after is not None:
             headers.append((b"retry-after", answer.retry_after))
+        await unread.drain()
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
@@ -318,6 +324,37 @@ class _TooLargeError(Exception):
 
 class _GoneError(Exception):
     pass
+
+
+class Unread:
+    """`receive` of one request, which knows whether its body came to its end."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        headers = _headers(scope)
+        self._receive = receive
+        self._left = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._ends = headers.get("connection", "").strip().lower() == "close"
+        self._asks_first = "expect" in headers
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._left = False
+        return message
+
+    async def drain(self) -> None:
+        """Read what is left of the body, within bounds, where the connection is to be closed after the answer.
+
+        Closing it with bytes unread resets it, and a sender that reads nothing before it has sent all (Python's
+        urllib, many a load balancer) would lose the answer. On a connection that stays open the server does this.
+        """
+        if not (self._left and self._ends) or self._asks_first:
+            return
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._left and size <= DRAIN_BYTES:
+                    size += len((await self()).get("body", b""))
 
 
 async def _body(receive: Receive, headers: Mapping[str, str], place: Place, *, limit: int) -> bytes:

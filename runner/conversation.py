@@ -51,6 +51,7 @@ class Following:
         self._at_rest = 0
         self._reread_at = NEVER
         self._reread_delay = self._timing.first_delay
+        self._recheck_delay = self._timing.first_delay
         self._interrupt_at = NEVER
         self._give_up_at = NEVER
         self._token_at = NEVER
@@ -127,11 +128,12 @@ class Following:
         while True:
             if run.status is RunStatus.RUNNING:
                 await self._act(deadline)
-            if not self._ended():
-                await self._when_due()
+            was_due = not self._ended() and await self._when_due()
             await self._steering.note()
             if self._ended():
                 return
+            if was_due:
+                continue  # what a look into the history showed may want an answer
             times = (
                 self._check_at,
                 self._reread_at,
@@ -222,7 +224,8 @@ class Following:
             self._run.stop_reason = FOLLOW_UP
         self._steering.wanted = True
 
-    async def _when_due(self) -> None:
+    async def _when_due(self) -> bool:
+        """Do the first thing that is due. False: nothing is."""
         now = self._loop.time()
         if now >= self._give_up_at:
             self._turn.ending = Ending.UNKNOWN
@@ -237,6 +240,9 @@ class Following:
             await self._refresh_token()
         elif now >= self._budget_at:
             self._budget_at = NEVER if await self._run.budget.apply() else self._in(self._timing.max_delay)
+        else:
+            return False
+        return True
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -277,6 +283,7 @@ class Following:
             run.rung = heard
             if session.status in RUNNING:
                 self._at_rest = 0
+                self._recheck_delay = self._timing.first_delay
                 return
             await run.reread(self._turn, idle=session.status == "idle")
         except RefusedError as error:
@@ -284,8 +291,12 @@ class Following:
                 self._turn.ending, self._turn.detail = Ending.GONE, f"the session is gone: {error}"
             return
         except ServiceError as error:
+            # Soon again: what made somebody look may be the only sign there is of the turn's end.
             self._log.info("the session's status could not be read", reason=str(error))
+            self._check_at = self._in(self._recheck_delay)
+            self._recheck_delay = min(self._timing.max_quiet, self._recheck_delay * 2)
             return
+        self._recheck_delay = self._timing.first_delay
         if self._turn.ending is None:
             self._rests()
 

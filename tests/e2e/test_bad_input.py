@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import http.client
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 from crash.stage import Stage, stage
@@ -110,6 +113,18 @@ async def test_a_body_of_26_mb_is_refused_unread(running: Stage) -> None:
         huge = dataclasses.replace(webhook, body=b'{"a": "' + b"x" * 26 * 1024 * 1024 + b'"}')
         assert (await running.send(huge)).status_code == 413
     assert await running.rows(Delivery) == []
+
+
+async def test_who_closes_the_connection_reads_the_refusal_of_a_large_body_too(running: Stage) -> None:
+    def sent_whole_before_reading(path: str) -> int:
+        """What Python's own clients do, and load balancers."""
+        address = httpx.URL(running.hub.url)
+        connection = http.client.HTTPConnection(address.host, address.port or 80, timeout=30)
+        connection.request("POST", path, body=b"x" * 40 * 1024 * 1024, headers={"Connection": "close"})
+        return connection.getresponse().status
+
+    for path, status in (("/hooks/acme-github", 413), ("/hooks/nobody", 404)):
+        assert await asyncio.to_thread(sent_whole_before_reading, path) == status
 
 
 async def test_paths_and_methods(running: Stage) -> None:

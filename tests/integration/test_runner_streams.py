@@ -84,6 +84,28 @@ async def test_an_end_that_no_stream_told_of_is_asked_for(sqlite_template: Path,
         assert len(runner.comments()) == 1
 
 
+async def test_an_end_that_must_be_asked_for_is_asked_for_again_soon_where_asking_fails(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    async with bench(sqlite_template, tmp_path, timing=replace(QUICK, quiet=1.0, max_quiet=300.0)) as runner:
+        runner.worker()
+        runner.agents.faults.add(StreamFault(drop=["session.status_idle"], times=50))
+        (run_id,) = await runner.take(dispatch_of(scenario="scenario=happy"))
+        row = await runner.until(run_id, lambda row: row["status"] == "running")
+        runner.outside.faults.ask(
+            "status",
+            service="anthropic",
+            method="GET",
+            path=f"/v1/sessions/{row['session_id']}",
+            times=4,
+            status=500,
+        )
+        row = await runner.ended(run_id)
+        assert row["status"] == "succeeded", row["error"]
+        assert runner.calls("GET", row["session_id"]) >= 5
+        assert row["ended_at"] - row["started_at"] < 10.0
+
+
 async def test_every_frame_lost_is_still_a_done_run(sqlite_template: Path, tmp_path: Path) -> None:
     async with bench(sqlite_template, tmp_path, timing=replace(QUICK, quiet=0.2)) as runner:
         runner.worker()
@@ -167,9 +189,14 @@ async def test_seven_calls_at_once_over_a_stream_that_is_cut(runner: Bench, cut:
     await assert_seven_answered_once(runner)
 
 
-async def test_seven_calls_that_no_stream_told_of_are_found_in_the_history(runner: Bench) -> None:
-    runner.agents.faults.add(StreamFault(drop=["agent.custom_tool_use"], times=1000))
-    await assert_seven_answered_once(runner)
+async def test_seven_calls_that_no_stream_told_of_are_found_in_the_history(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    # What the history shows is answered at once: no other sign of those calls will come.
+    async with bench(sqlite_template, tmp_path, timing=replace(QUICK, quiet=300.0)) as runner:
+        runner.worker()
+        runner.agents.faults.add(StreamFault(drop=["agent.custom_tool_use"], times=1000))
+        await assert_seven_answered_once(runner)
 
 
 async def test_seven_calls_whose_window_alone_was_lost(runner: Bench) -> None:
