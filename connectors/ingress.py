@@ -338,8 +338,7 @@ class Unread:
 
     async def __call__(self) -> MutableMapping[str, Any]:
         message = await self._receive()
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._left = False
+        self._left = not _is_last(message)
         return message
 
     async def drain(self) -> None:
@@ -353,8 +352,11 @@ class Unread:
         size = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while self._left and size <= DRAIN_BYTES:
-                    size += len((await self()).get("body", b""))
+                while size <= DRAIN_BYTES:
+                    message = await self()
+                    size += len(message.get("body", b""))
+                    if _is_last(message):
+                        return
 
 
 async def _body(receive: Receive, headers: Mapping[str, str], place: Place, *, limit: int) -> bytes:
@@ -377,6 +379,10 @@ async def _body(receive: Receive, headers: Mapping[str, str], place: Place, *, l
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _is_last(message: Mapping[str, Any]) -> bool:
+    return message["type"] == "http.disconnect" or not message.get("more_body", False)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

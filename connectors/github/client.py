@@ -78,6 +78,8 @@ class Client:
         except PostRefusedError:
             # Some tokens may not read /user; then the marker, which nobody else can foresee, has to do.
             return True
+        if not us.actor_ids and not us.logins:
+            return True  # the answer named nobody
         ids, logins = us.actor_ids | self._declared.actor_ids, us.logins | self._declared.logins
         author, login, app = id_at(thing, "user", "id"), text_at(thing, "user", "login"), app_of(thing)
         if author is None and login is None and app is None:

@@ -16,7 +16,7 @@ import httpx
 from connectors.body import get, text_at
 from connectors.calls import call, decoded, refuse, retry_after
 from connectors.github.payloads import items
-from connectors.poster import PostRefusedError, PostRetryError
+from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
 
 ACCEPT: Final = "application/vnd.github+json"
 API_VERSION: Final = "2022-11-28"
@@ -55,8 +55,8 @@ class Rest:
     ) -> httpx.Response:
         """Send one request and return the answer, whatever its status. Raises PostError as `calls.call` does.
 
-        A renamed repository answers with a redirect; it is followed with the same method, on this base only,
-        so that the token goes nowhere else.
+        A renamed repository answers with a redirect; the request is repeated verbatim whichever kind it is (docs, "Best
+        practices for using the REST API"), on this base only, so that the token goes nowhere else.
         """
         headers = {"Accept": ACCEPT, "X-GitHub-Api-Version": API_VERSION}
         if token is not None:
@@ -66,15 +66,15 @@ class Rest:
             response = await call(
                 self._http, method, url, what=what, headers=headers, json=json, params=params
             )
-            target = self._redirect(method, response)
+            target = self._redirect(response)
             if target is None:
                 return response
             url, params = target, None
         return await call(self._http, method, url, what=what, headers=headers, json=json, params=params)
 
-    def _redirect(self, method: str, response: httpx.Response) -> str | None:
-        """Where to go on, if to a place below our base and in a way that keeps the method."""
-        if response.status_code not in _MOVED or (method != "GET" and response.status_code < 307):  # noqa: PLR2004 - HTTP
+    def _redirect(self, response: httpx.Response) -> str | None:
+        """Where to go on, if to a place below our base."""
+        if response.status_code not in _MOVED:
             return None
         try:
             target = str(response.request.url.join(response.headers.get("location", "")))
@@ -86,6 +86,10 @@ class Rest:
 def check(response: httpx.Response, *, what: str) -> None:
     """Raise the PostError that an unsuccessful answer means; return if it was a success."""
     if response.is_success:
+        if response.status_code == httpx.codes.OK and decoded(response) is None:
+            # A proxy's own page. Taken for an answer it would say "posted", or that nothing is there yet.
+            msg = f"{what}: 200 with a page that is not GitHub's JSON; check api_url, and proxies on the way"
+            raise PostUncertainError(msg)
         return
     now = time.time()
     status, detail = response.status_code, explain(response)

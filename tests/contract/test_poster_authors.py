@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -78,5 +79,20 @@ async def test_who_may_not_ask_who_it_is_trusts_the_marker(make: Make) -> None:
     found = await later.poster.find(later.comment("At work."))
     refused = [call.path for call in later.sandbox.world.log.calls(later.vendor) if call.status == 403]
     assert refused == [WHO[later.vendor]], "it did ask"
+    assert found is not None
+    assert found.artefact == made.artefact
+
+
+NOBODY: dict[str, Any] = {"github": {}, "jira": {}, "sentry": {"version": "0"}, "slack": {"ok": True}}
+
+
+async def test_who_is_answered_no_name_trusts_the_marker(make: Make) -> None:
+    place = make()
+    made = await place.poster.create(place.comment("At work."))
+    later = make()
+    later.sandbox.world.faults.ask(
+        "status", service=later.vendor, status=200, path=WHO[later.vendor], body=NOBODY[later.vendor]
+    )
+    found = await later.poster.find(later.comment("At work."))
     assert found is not None
     assert found.artefact == made.artefact

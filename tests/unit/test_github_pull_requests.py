@@ -212,11 +212,12 @@ async def test_the_origins_repository_is_used(github: Loopback, poster: GitHubPo
     assert github.seen("POST", PULLS)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_renamed_repository_is_followed_and_named_anew(
-    github: Loopback, poster: GitHubPoster
+    github: Loopback, poster: GitHubPoster, status: int
 ) -> None:
     moved = "/repositories/7100001/pulls"
-    github.on("POST", PULLS, Answer(307, {"message": "Moved"}, {"location": github.url + moved}))
+    github.on("POST", PULLS, Answer(status, {"message": "Moved"}, {"location": github.url + moved}))
     renamed = pull(31, base={"ref": "trunk", "repo": {"full_name": "acme/till"}})
     github.on("POST", moved, Answer(201, renamed))
     receipt = await poster.create(opening({"base": "trunk"}))

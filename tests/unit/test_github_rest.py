@@ -123,7 +123,7 @@ async def test_a_reset_far_off_is_not_believed(github: Loopback, poster: Poster)
         ),
         (Answer(400, None, {}, b"<html>"), "400"),
         (Answer(451, {"message": "Repository access blocked"}), "blocked"),
-        (Answer(301, {"message": "Moved"}, {"location": "/elsewhere"}), "301"),
+        (Answer(301, {"message": "Moved"}, {"location": "https://elsewhere.example/x"}), "301"),
     ],
 )
 async def test_refused_for_good(github: Loopback, poster: Poster, answer: Answer, words: str) -> None:
