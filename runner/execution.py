@@ -372,12 +372,9 @@ class RunExecution:
         """Store how it ended together with the last result, in one transaction."""
         dispatch = self.claim.dispatch
         await self._catch_up()
-        posted = any(  # the agent's own: no slot of the hub's words has a colon
-            result.status in DONE and ":" in slot for slot, result in self._settled.items()
-        )
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
-        status, reason = outcome_of(turn, self.stop_reason, posted=posted)
+        status, reason = outcome_of(turn, self.stop_reason, posted=self._posted)
         evaluation = None if turn.evaluation is None else json.dumps(turn.evaluation)
         if error is not None:
             status, reason = RunStatus.FAILED, error
@@ -431,6 +428,11 @@ class RunExecution:
             "session ended its turn", outcome=status.value, error=reason, cost_cents=cost_cents(usage)
         )
 
+    @property
+    def _posted(self) -> bool:
+        """Something that the agent asked for was published: no slot of the hub's own words has a colon."""
+        return any(result.status in DONE and ":" in slot for slot, result in self._settled.items())
+
     async def _usage(self) -> dict[str, Any] | None:
         try:
             session = await self.world.service.retrieve_session(self.session_id)
@@ -450,7 +452,9 @@ class RunExecution:
                 self._settled |= {result.slot: result for result in payload}
         final = self._settled.get(FINAL_SLOT)
         if final is not None and final.status is ResultStatus.REFUSED and outcome is RunStatus.SUCCEEDED:
-            outcome, error = RunStatus.FAILED, f"the answer could not be posted: {final.error}"
+            error = f"the answer could not be posted: {final.error}"
+            if not self._posted:  # nobody would hear of it
+                outcome = RunStatus.FAILED
         await self.move(outcome, error=error)
         self._log.info("run ended", outcome=outcome.value, error=error)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner_samples import MOUNT, PULL_REQUEST, QUICK, dispatch_of, grant, limits
+from runner_samples import MOUNT, PULL_REQUEST, QUICK, REPOSITORY, dispatch_of, grant, limits
 from runner_world import Bench, bench
 
 from runner.world import MountError
@@ -350,3 +350,16 @@ async def test_an_answer_that_cannot_be_posted_fails_the_run(runner: Bench) -> N
     row = await runner.run(dispatch_of(scenario="scenario=happy"))
     assert row["status"] == "failed"
     assert "the answer could not be posted" in row["error"]
+
+
+async def test_an_answer_that_cannot_be_posted_is_noted_where_something_else_was(runner: Bench) -> None:
+    """Such as a report to an alert that takes no comments, after the message to the team's channel."""
+    runner.outside.faults.ask(
+        "status", service="github", method="POST", path="/repos/*/issues/12/comments", status=403, times=None
+    )
+    elsewhere = grant(connection="acme-github", target={"repository": REPOSITORY, "number": 13})
+    runner.outside.github.ensure_issue(REPOSITORY, 13)
+    row = await runner.run(dispatch_of(scenario="scenario=custom_tools", grants=(elsewhere,)))
+    assert row["status"] == "succeeded"
+    assert "the answer could not be posted" in row["error"]
+    assert len(runner.outside.github.repos[REPOSITORY].issues[13].comments) == 1
