@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from crash.judge import Books, World, judge, read_books, unequal
 from crash.outside import Artefact, twice
 from crash.schedule import KILLS, Act, schedule
 from crash.setups import Embedded, embedded
-from crash.webhooks import Load, github_comment
+from crash.webhooks import FAR, Load, github_comment
 from storage.database import Database, open_database
 from storage.rows import table
 from storage.tables import RunRow
@@ -146,6 +147,19 @@ def test_a_load_repeats_facts_and_sends_them_out_of_order() -> None:
     order = [[fact.event_id for fact in load.facts].index(one.event_id) for one in sent[:40]]
     assert order != sorted(order)
     assert len({one.event_id for one in load.facts}) == len(load.facts)
+
+
+def test_no_pull_request_gets_the_number_of_an_issue_of_the_load() -> None:
+    load = Load(7, 3_000)
+    load.deliveries()
+    numbers = {
+        one.subject: int(one.subject.partition("#")[2]) for one in load.facts if one.source == "github"
+    }
+    worked_on = sorted({numbers[one.subject] for one in load.facts if one.source == "github" and one.rule})
+    opened = sum(one.rule in {"sentry-error-to-pr", "jira-label-to-pr"} for one in load.facts)
+    assert opened > 100
+    assert all(later - earlier > opened for earlier, later in pairwise([0, *worked_on, FAR]))
+    assert {number for number in numbers.values() if number < FAR} == set(worked_on)
 
 
 def test_copies_are_the_same_fact_under_the_identifiers_that_the_vendor_gives_them() -> None:

@@ -30,6 +30,11 @@ SIGNING: Final[Mapping[str, str]] = {
 }
 CHANNEL: Final = "C0123456"
 TEAM: Final = "T0ACME01"
+ROOM: Final = 1_000
+"""Between two issues that agents work on: GitHub numbers the pull requests that they open after the highest issue, and a
+word on an issue of the load that was also the number of a pull request would go to the session that opened it."""
+FAR: Final = 900_000_000
+"""Issues from here on are nobody's work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +257,11 @@ class Load:
         match source:
             case "github":
                 # Every fourth mention is a further word on the issue of the one before.
-                number = 1_000 + (n - n % 4 if wanted else n)
+                number = ROOM * (1 + n - n % 4)
                 words = (
                     f"@triggerhub where do we round the total? ({n})" if wanted else f"It rounds twice. ({n})"
                 )
-                return github_comment(number if wanted else 900_000 + n, 40_000_000 + n, words)
+                return github_comment(number if wanted else FAR + n, 40_000_000 + n, words)
             case "jira":
                 return jira_label(n, label="agent" if wanted else "later")
             case "sentry":
