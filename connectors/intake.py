@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from connectors.room import Limits, Room
+from connectors.room import Limits, Place, Room
 from storage.database import Database, StorageUnavailableError
 from storage.deliveries import Incoming, store_deliveries
 from storage.turns import Turns
@@ -22,6 +22,9 @@ GROUP_BYTES: Final = 8_000_000
 """Most of one commit: bounds how long the next one waits."""
 COMMITS: Final = 2
 """Transactions under way: one that is being synced, and one that waits for its turn and fills up meanwhile."""
+PATIENCE: Final = 4.0
+"""Seconds until whoever waits is told that it was not stored. Slack gives up after 3, GitHub after 10; who is told can
+send it again."""
 OVER: Final = "this process is ending"
 
 
@@ -34,10 +37,13 @@ class _Waiter:
 class Intake:
     """One per process. `run` must be running for `store` to return."""
 
-    def __init__(self, database: Database, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, database: Database, *, limits: Limits | None = None, patience: float = PATIENCE
+    ) -> None:
         self._database = database
         self.room = Room(limits or Limits())
         """Shared with the door, which reads bodies into it."""
+        self._patience = patience
         self._waiting: Turns[_Waiter] = Turns()
         self._unanswered: set[_Waiter] = set()
         self._some = asyncio.Event()
@@ -48,20 +54,30 @@ class Intake:
     async def store(self, delivery: Incoming) -> set[str]:
         """Make a delivery durable and return the ids of its events that are new.
 
-        Raises StorageUnavailableError when it could not be stored: NoRoomError when too much waits already.
+        Raises StorageUnavailableError when it could not be stored: NoRoomError when too much waits already. When it takes
+        too long as well: then it may still be stored, and has its room until that is decided.
         """
         if self._over:
             raise StorageUnavailableError(OVER)
-        with self.room.enter(delivery.connection, delivery.size):
-            waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
-            self._unanswered.add(waiter)
-            try:
-                self._waiting.put(delivery.connection, waiter, size=delivery.size)
-                if not self._queued:
-                    self._some.set()
-                return await waiter.done
-            finally:
-                self._unanswered.discard(waiter)
+        place = self.room.enter(delivery.connection, delivery.size)
+        waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
+        self._unanswered.add(waiter)
+        waiter.done.add_done_callback(lambda done: self._settle(waiter, place, done))
+        self._waiting.put(delivery.connection, waiter, size=delivery.size)
+        if not self._queued:
+            self._some.set()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.shield(waiter.done)
+        except TimeoutError:
+            msg = f"the database has not stored it within {self._patience:g} seconds"
+            raise StorageUnavailableError(msg) from None
+
+    def _settle(self, waiter: _Waiter, place: Place, done: asyncio.Future[set[str]]) -> None:
+        self._unanswered.discard(waiter)
+        place.leave()
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone
 
     async def run(self) -> None:
         """Commit groups until cancelled. Whoever waits then is told that nothing was stored."""

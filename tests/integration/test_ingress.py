@@ -291,10 +291,33 @@ async def test_what_cannot_be_stored_is_503_with_a_time_to_come_back() -> None:
     assert announced == []
 
 
+async def test_a_database_that_takes_too_long_is_503_and_what_was_sent_is_still_stored(
+    database: Database,
+) -> None:
+    intake = Intake(database, patience=0.3)
+    headers, body = webhook("github-mention")
+    inbound = {"github": Inbound("github", connector("github"), (SECRET,), Identity())}
+    ingress = Ingress(
+        inbound, intake, announce=lambda _: None, observations=Observations(), clock=lambda: NOW
+    )
+    signed = connector("github").sign(headers, body, secret=SECRET, now=NOW)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(ingress), base_url="http://hub") as http:
+        answer = await http.post("/hooks/github", headers=signed, content=body)  # nothing commits yet
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert intake.room.bytes > 0, "it waits on"
+        running = asyncio.get_running_loop().create_task(intake.run())
+        while intake.room.bytes:
+            await asyncio.sleep(0.01)
+        again = await http.post("/hooks/github", headers=signed, content=body)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (again.status_code, again.json()["duplicates"]) == (202, 1)
+
+
 async def test_too_many_waiting_are_refused_rather_than_kept_in_memory(database: Database) -> None:
     """The committing task is not running: nothing drains."""
     most = 5000
-    intake = Intake(database, limits=Limits(deliveries=most, share=1.0))
+    intake = Intake(database, limits=Limits(deliveries=most, share=1.0), patience=60)
 
     def delivery(number: int) -> Incoming:
         return Incoming(f"slack:{number}", "slack", "ignored", body_hash="0", body_size=1)

@@ -52,7 +52,7 @@ class Door:
     """Two connections of GitHub behind one ingress."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
-        self.intake = Intake(database, limits=limits)
+        self.intake = Intake(database, limits=limits, patience=60)
         self.github = connector("github")
         inbound = {name: Inbound(name, self.github, (SECRET,), Identity()) for name in ("noisy", "quiet")}
         self.ingress = Ingress(
