@@ -27,6 +27,8 @@ from schemas.policy.shapes import Refusal
 from schemas.result import Receipt
 
 MAX_TITLE: Final = 256
+USUAL_BRANCH: Final = "main"
+"""Named where GitHub shows no repository that could name another."""
 ADOPTED: Final = "the pull request existed already; adopted"
 
 
@@ -97,8 +99,12 @@ class PullRequests:
             raise PostPolicyError(refusal)
         return base
 
-    async def _branch(self, post: Post, repository: str, *, base: str, title: str) -> tuple[str, str]:
-        """Name and sha of the branch to open the pull request from, judged by the rule's policy."""
+    async def _branch(self, post: Post, repository: str, *, base: str, title: str) -> tuple[str, str | None]:
+        """Name and sha of the branch to open the pull request from, judged by the rule's policy.
+
+        No sha: GitHub shows us nothing of the repository, so it takes no pull request from us either. The request is
+        made, and the refusal is GitHub's own.
+        """
         target, arguments = _parts(post)
         if target.source not in {"any", "branch" if arguments.is_pushed else "patch"}:
             wanted = "head, a branch you have pushed" if target.source == "branch" else "files or patch"
@@ -109,23 +115,44 @@ class PullRequests:
         refusal = judge_places({"branches": target.branches}, {"head": arguments.head})
         if refusal is not None:
             raise PostPolicyError(refusal)
-        sha = await GitData(self._client, repository).head(arguments.head)
+        sha = await self._pushed(repository, arguments.head)
+        if sha is None and await self._shown(repository) is None:
+            return arguments.head, None
         if sha is None:
             msg = f"{repository} has no branch {arguments.head!r}; push it first, or give files or a patch"
             raise PostRefusedError(msg)
         await self._judge(post, repository, base=base, sha=sha)
         return arguments.head, sha
 
+    async def _pushed(self, repository: str, branch: str) -> str | None:
+        try:
+            return await GitData(self._client, repository).head(branch)
+        except PostRefusedError:
+            if await self._shown(repository) is None:
+                return None
+            raise
+
+    async def _shown(self, repository: str) -> Mapping[str, Any] | None:
+        """The repository as GitHub shows it to us; None where it is absent, or hidden from our credential."""
+        path = f"/repos/{repository}"
+        response = await self._client.attempt("GET", path, repository=repository)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        check(response, what=f"GET {path}")
+        found = decoded(response)
+        named = text_at(found, "full_name") or text_at(found, "default_branch")
+        return found if named is not None else None
+
     async def _judge(self, post: Post, repository: str, *, base: str, sha: str) -> None:
         policy = _parts(post)[0].changes
         await judge_branch(self._client, repository, base=base, head=sha, policy=policy, known=post.known)
 
     async def _unchanged(
-        self, post: Post, repository: str, pull: Mapping[str, Any], *, base: str, sha: str
+        self, post: Post, repository: str, pull: Mapping[str, Any], *, base: str, sha: str | None
     ) -> None:
         """Whoever pushed between judging and opening is judged too; a pull request that fails is closed again."""
         now = text_at(pull, "head", "sha")
-        if now is None or now == sha:
+        if now is None or sha is None or now == sha:
             return
         try:
             await self._judge(post, repository, base=base, sha=now)
@@ -138,8 +165,10 @@ class PullRequests:
             raise
 
     async def _default_branch(self, repository: str) -> str:
-        response = await self._client.get(f"/repos/{repository}", repository=repository)
-        branch = text_at(decoded(response), "default_branch")
+        shown = await self._shown(repository)
+        if shown is None:
+            return USUAL_BRANCH
+        branch = text_at(shown, "default_branch")
         if branch is None:
             msg = f"{repository} names no default branch; set base in the rule"
             raise PostRefusedError(msg)

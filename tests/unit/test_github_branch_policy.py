@@ -24,6 +24,7 @@ OPENED = {"number": 31, "state": "open", "head": {"ref": "agent/x", "sha": HEAD}
 @pytest.fixture
 def github(server: Loopback) -> Loopback:
     server.on("GET", "/user", Answer(200, {"id": 42, "login": "acme-robot"}))
+    server.on("GET", REPO, Answer(200, {"full_name": "acme/checkout", "default_branch": "main"}))
     server.on("GET", f"{REPO}/git/ref/heads/agent/x", Answer(200, {"object": {"sha": HEAD}}))
     server.on("POST", f"{REPO}/pulls", Answer(201, OPENED))
     trees(server)

@@ -225,6 +225,30 @@ async def test_a_renamed_repository_is_followed_and_named_anew(
     assert github.seen("POST", moved)[0].json()["head"] == "agent/run-1"
 
 
+NOT_FOUND = Answer(404, {"message": "Not Found"})
+
+
+async def test_a_repository_that_is_not_shown_to_us_is_refused_by_github_itself(
+    github: Loopback, poster: GitHubPoster
+) -> None:
+    github.on("GET", REPO, NOT_FOUND)
+    github.on("GET", f"{REPO}/git/ref/heads/agent/run-1", NOT_FOUND)
+    github.on("POST", PULLS, NOT_FOUND)
+    with pytest.raises(PostRefusedError, match=r"POST .*404 Not Found"):
+        await poster.create(opening())
+    assert github.seen("POST", PULLS)[0].json()["base"] == "main"
+
+
+async def test_a_branch_that_cannot_be_looked_at_opens_nothing_where_its_repository_is_shown(
+    github: Loopback, poster: GitHubPoster
+) -> None:
+    for answer in (NOT_FOUND, Answer(403, {"message": "Resource not accessible by integration"})):
+        github.on("GET", f"{REPO}/git/ref/heads/agent/run-1", answer)
+        with pytest.raises(PostRefusedError):
+            await poster.create(opening())
+    assert github.seen("POST", PULLS) == []
+
+
 async def test_a_redirect_elsewhere_is_not_followed(github: Loopback, poster: GitHubPoster) -> None:
     with loopback() as elsewhere:
         github.on("POST", PULLS, Answer(307, {}, {"location": elsewhere.url + PULLS}))
