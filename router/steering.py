@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Connection
 
 from router.commands import CLAUSE, EDITED, HELP, STEERING, VOTES, Command
+from router.confided import KEPT, may_go_on
 from router.engine import RuleSet, trust_of
 from router.notes import say
 from router.prompts import dispatch_id
@@ -137,13 +138,18 @@ class Steering:
         if not known:
             return self._lost(f"there is no approval {command.what}")
         found = known[0]
+        reason_given = command.reason
+        compiled = self._rules.get(found.rule)
+        publish_to = None if compiled is None else compiled.rule.allow_publish_to
+        told = self._event.data.visibility
+        kept = bool(reason_given) and not may_go_on(self._connection, found, told=told, publish_to=publish_to)
         voted = approvals.vote(
             self._connection,
             found.id,
             self._person,
             approve=command.word == "approve",
             digest=command.digest,
-            reason=command.reason,
+            reason=None if kept else reason_given,
             evidence=self._event.id,
         )
         if voted is None:
@@ -154,7 +160,7 @@ class Steering:
             once = not self._is_admitted(found.rule)
             return Said(found.rule, reason, text, found.run_id, found.conversation, once=once)
         # A clicked question says by itself how it stands.
-        answer = None if command.clicked else f"`{found.code}`: {voted.text}."
+        answer = None if command.clicked else f"`{found.code}`: {voted.text}.{f' {KEPT}' if kept else ''}"
         return Said(found.rule, reason, answer, found.run_id, found.conversation)
 
     def _lost(self, reason: str) -> Said:

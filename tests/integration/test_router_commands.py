@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from router_samples import event, rule, rule_set
 from services.facts import make_delivery
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hub.broker import Taken
 from router.subscriber import Router, Rules
@@ -19,7 +19,7 @@ from storage.conversations import run_id_of
 from storage.database import Database
 from storage.deliveries import store_deliveries
 from storage.rows import table
-from storage.tables import ApprovalStatus, DispatchRow, ResultRow, RunRow
+from storage.tables import ApprovalStatus, ConversationRow, DispatchRow, ResultRow, RunRow
 
 BUGS = rule(name="bugs", match={"source": "github", "kind": "issue.opened"}, who=["member", "owner"])
 TALK = rule(name="talk", match={"source": "github", "kind": "comment.created"}, who=["member", "owner"])
@@ -200,6 +200,27 @@ async def test_a_vote_names_whom_it_came_from_and_the_asker_is_refused(desk: Des
     one = await desk.database.read(approvals.approval, found.id)
     assert one is not None
     assert one.status is ApprovalStatus.DENIED
+
+
+@pytest.mark.parametrize(("taint", "goes_on"), [("public", False), ("private", True)])
+async def test_a_reason_given_in_private_is_not_told_to_a_session_that_speaks_in_public(
+    desk: Desk,
+    taint: str,
+    goes_on: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """The denial counts all the same, and who denied learns what became of the reason."""
+    rows = table(ConversationRow)
+    await desk.database.write(lambda c: c.execute(update(rows).values(taint=taint)).rowcount)
+    found = await desk.ask()
+    await desk.take(desk.said(f"/triggerhub deny {found.code} Hooli leaves us", visibility="private"))
+    one = await desk.database.read(approvals.approval, found.id)
+    assert one is not None
+    assert one.status is ApprovalStatus.DENIED
+    assert one.reason == (
+        "denied by p8 (github:8): Hooli leaves us" if goes_on else "denied by p8 (github:8)"
+    )
+    (answer,) = await desk.answers()
+    assert ("was not passed on" in answer) is not goes_on
 
 
 @pytest.mark.parametrize("value", ["{id}", "{id}:", "{id}:000000000000", "apr_other:{digest}", ""])
