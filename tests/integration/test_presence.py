@@ -28,10 +28,12 @@ from connectors.poster import (
 )
 from connectors.presence import Presence
 from hub.metrics import Metrics
+from schemas.caps import Cap, CapSet
 from schemas.marker import Marker
 from schemas.policy.gate import Gate
 from schemas.result import Origin, Receipt
-from storage import presence, runs
+from storage import claims, pauses, presence, runs
+from storage.caps import Admission
 from storage.clock import db_now
 from storage.conversations import run_id_of
 from storage.database import Database
@@ -231,6 +233,31 @@ async def test_what_a_dead_process_had_made_is_found(desk: Desk) -> None:
         await desk.until(status="shown")
     assert desk.vendor.made == []
     assert "**Done.**" in desk.vendor.texts["status"]
+
+
+async def test_a_run_that_a_cap_holds_back_says_so_and_when_it_is_over(desk: Desk) -> None:
+    full = Admission(CapSet(rules={desk.dispatch.rule: Cap(concurrent=0)}))
+
+    async def claim(admission: Admission | None) -> int:
+        rows = table(RunRow)
+        await desk.database.write(lambda c: c.execute(update(rows).values(due_at=0.0)).rowcount)
+        return len(
+            await desk.database.write(claims.claim_runs, owner="w1", limit=1, lease=60.0, admission=admission)
+        )
+
+    async with desk.showing():
+        await desk.says("Queued")
+        assert await claim(full) == 0
+        await desk.says("**Held back.** The rule that this is for has as many runs at work as it may")
+        await desk.database.write(pauses.pause, "all", "", by="api", reason=None)
+        assert await claim(full) == 0
+        await desk.says("**Paused.**")
+        await desk.database.write(pauses.resume, "all", "")
+        assert await claim(None) == 1
+        await desk.move(RunStatus.RUNNING)
+        await desk.hasten()
+        await desk.says("At work")
+    assert desk.vendor.made == ["status"]
 
 
 async def test_a_deleted_message_stays_away(desk: Desk) -> None:
