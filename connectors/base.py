@@ -93,6 +93,8 @@ class Fact:
     changed: Mapping[str, Any] = field(default_factory=dict)
     mentions: tuple[str, ...] = ()
     visibility: Visibility = "private"
+    outside: bool = False
+    """People of other organisations read the place as well."""
     links: tuple[str, ...] = ()
     address: Mapping[str, str] = field(default_factory=dict)
     artefact: str | None = None
@@ -250,6 +252,7 @@ def seal(
         mentions=fact.mentions,
         addressed=_is_addressed(fact, identity),
         visibility=fact.visibility,
+        outside=fact.outside,
         links=fact.links,
         address=dict(fact.address),
         artefact=fact.artefact,

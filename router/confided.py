@@ -23,7 +23,7 @@ def may_go_on(connection: Connection, found: Approval, *, told: str, publish_to:
     if asked is not None:
         question = Result.model_validate_json(asked["body"])
         container = container_of(question.target, question.arguments)
-        place: str | None = question.origin.visibility
+        place: str | None = question.origin.readers
         if question.target.get("to") != "origin" and container is not None:
             place = links.readers_of(connection, connection_name=question.connection, container=container)
         places.append(place or "private")

@@ -92,7 +92,7 @@ def told_too_narrow(event: Event, rule: CompiledRule, standing: Standing) -> Dec
     A session may say anywhere it posts what it was told. Once it knows something private, everything it says where
     it began would have to be held back; so it is not told.
     """
-    narrow = event.data.visibility
+    narrow = event.data.readers
     widest = standing.visibility if rule.rule.allow_publish_to is None else rule.rule.allow_publish_to
     allowed = _allows(rule.rule.allow_publish_to, standing.visibility)
     same_thread = standing.is_origin and event.data.kind.startswith("message.")

@@ -141,7 +141,7 @@ class Steering:
         reason_given = command.reason
         compiled = self._rules.get(found.rule)
         publish_to = None if compiled is None else compiled.rule.allow_publish_to
-        told = self._event.data.visibility
+        told = self._event.data.readers
         kept = bool(reason_given) and not may_go_on(self._connection, found, told=told, publish_to=publish_to)
         voted = approvals.vote(
             self._connection,

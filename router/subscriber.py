@@ -32,6 +32,8 @@ from storage.routing import RecordedVerdict, is_routed, record_routing
 
 log = structlog.get_logger(__name__)
 
+SAYS_LITTLE: Final = frozenset({"command.invoked", "action.clicked"})
+"""Kinds whose payload does not tell whether people of other companies read the place."""
 MAX_PLACES: Final = 20_000
 """Places whose visibility is remembered, so that it is not written with every event."""
 
@@ -97,18 +99,18 @@ class Router:
         """Remember who reads the place: what is posted there later is judged by it."""
         container = event.data.subject.container
         # One narrow thing in a place does not make the place narrow.
-        if not container or event.data.visibility == "restricted":
+        if not container or event.data.readers == "restricted" or event.data.kind in SAYS_LITTLE:
             return
         place = event.connection, container
-        if self._places.get(place) != event.data.visibility:
+        if self._places.get(place) != event.data.readers:
             if len(self._places) >= MAX_PLACES:
                 self._places.clear()
-            self._places[place] = event.data.visibility
+            self._places[place] = event.data.readers
             note_place(
                 connection,
                 connection_name=event.connection,
                 container=container,
-                visibility=event.data.visibility,
+                visibility=event.data.readers,
                 now=read_clock(connection),
             )
 

@@ -111,7 +111,7 @@ async def readers_refusal(world: World, dispatch: Dispatch, result: Result) -> R
 
     def read(connection: Connection) -> tuple[str, str | None]:
         container = container_of(result.target, result.arguments)
-        place: str | None = result.origin.visibility
+        place: str | None = result.origin.readers
         if result.target.get("to") != "origin" and container is not None:
             place = links.readers_of(connection, connection_name=result.connection, container=container)
         return links.taint_of(connection, dispatch.conversation), place

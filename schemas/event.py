@@ -61,6 +61,10 @@ Jira comment: nothing of it may be echoed to a wider place."""
 VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 """From the widest readers to the narrowest."""
 
+SHARED: Final = "shared"
+READERS: Final = ("public", SHARED, "private", "restricted")
+"""Who reads a place, from the widest to the narrowest: `shared` are places of ours that people of others read too."""
+
 SPEC_VERSION: Final = "1.0"
 CANARY: Final = "canary"
 CANARY_TYPE: Final = "canary.ping"
@@ -70,14 +74,14 @@ SLIM_TEXT: Final = 60_000
 """Characters of `data.text` that travel with an event whose payload is too large for Kafka."""
 
 
+def readers_of(visibility: str, *, outside: bool) -> str:
+    """Who reads a place. Others who read along make every private place a shared one."""
+    return SHARED if outside and visibility != "public" else visibility
+
+
 def level_of(visibility: str | None) -> int:
     """0 for what everybody reads, more for fewer readers. What is not known counts as `private`."""
-    return VISIBILITIES.index(visibility) if visibility in VISIBILITIES else 1
-
-
-def narrower(one: str | None, other: str | None) -> Visibility:
-    """The one of the two that fewer people read."""
-    return VISIBILITIES[max(level_of(one), level_of(other))]
+    return READERS.index(visibility if visibility in READERS else "private")
 
 
 class _Shape(BaseModel):
@@ -128,6 +132,8 @@ class EventData(_Shape):
     addressed: bool = False
     """The text mentions triggerhub itself, by an identifier of the connection's own account."""
     visibility: Visibility = "private"
+    outside: bool = False
+    """People of other organisations read the place as well: a channel that is shared through Slack Connect."""
     links: tuple[str, ...] = ()
     """URLs and foreign keys that the event proves to be related, such as the pull requests of a workflow run."""
     address: dict[str, str] = Field(default_factory=dict)
@@ -139,6 +145,11 @@ class EventData(_Shape):
     them. Anybody can copy one."""
     payload: dict[str, Any] = Field(default_factory=dict)
     """The vendor's body, whole. Empty when it would not fit a Kafka message: then `dataref` says where it is."""
+
+    @property
+    def readers(self) -> str:
+        """Who reads the place, as `level_of` compares them."""
+        return readers_of(self.visibility, outside=self.outside)
 
 
 class Event(_Shape):

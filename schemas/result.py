@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.event import Event, Subject
+from schemas.event import Event, Subject, readers_of
 from schemas.policy.shapes import OutputPolicy
 from schemas.version import SCHEMA_VERSION, SchemaVersion
 
@@ -25,6 +25,8 @@ class Origin(BaseModel):
     subject: Subject
     address: dict[str, str] = Field(default_factory=dict)
     visibility: str = "private"
+    outside: bool = False
+    """People of other organisations read the place as well."""
 
     @classmethod
     def of(cls, event: Event) -> Self:
@@ -37,7 +39,13 @@ class Origin(BaseModel):
             subject=data.subject,
             address=data.address,
             visibility=data.visibility,
+            outside=data.outside,
         )
+
+    @property
+    def readers(self) -> str:
+        """Who reads the place, as `schemas.event.level_of` compares them."""
+        return readers_of(self.visibility, outside=self.outside)
 
 
 class Result(BaseModel):

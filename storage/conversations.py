@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, Update, and_, bindparam, or_, select,
 
 from schemas import references
 from schemas.dispatch import Dispatch
-from schemas.event import VISIBILITIES, level_of
+from schemas.event import READERS, level_of
 from storage import links
 from storage.clock import db_now, read_clock
 from storage.rows import insert_new, plain, table
@@ -52,7 +52,7 @@ def _charge() -> Update:
     return change.values(session_cost_cents=bindparam("cents"), updated_at=bindparam("now"))
 
 
-_WIDER: Final = tuple(f"wider_{level}" for level in range(len(VISIBILITIES) - 1))
+_WIDER: Final = tuple(f"wider_{level}" for level in range(len(READERS) - 1))
 _NARROW: Final = Fixed(_narrow)
 _NARROW_PLACE: Final = Fixed(_narrow_place)
 _COST: Final = Fixed(_cost)
@@ -79,8 +79,8 @@ def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float)
                 "subject": subject,
                 "session_id": None,
                 "session_cost_cents": 0,
-                "visibility": event.data.visibility,
-                "taint": event.data.visibility,
+                "visibility": event.data.readers,
+                "taint": event.data.readers,
                 "created_at": now,
                 "updated_at": now,
             }
@@ -113,8 +113,8 @@ def open_conversation(connection: Connection, dispatch: Dispatch, *, now: float)
 
 def _taint(connection: Connection, dispatch: Dispatch, *, now: float) -> None:
     """The session is told of an event of a narrower place: from now on nothing it says may go to wider ones."""
-    narrow = dispatch.event.data.visibility
-    wider = [one for one in VISIBILITIES if level_of(one) < level_of(narrow)]
+    narrow = dispatch.event.data.readers
+    wider = [one for one in READERS if level_of(one) < level_of(narrow)]
     if not wider:
         return
     # Each of the statement's places for a level has one, the widest where there are fewer.

@@ -87,7 +87,7 @@ def standing_of(connection: Connection, run_id: str, wanted: Wanted) -> Standing
         return None
     status = RunStatus(row["status"])
     may_read = judge_readers(
-        taint_of(connection, row["conversation"]), wanted.origin.visibility, wanted.publish_to
+        taint_of(connection, row["conversation"]), wanted.origin.readers, wanted.publish_to
     )
     made = _made(connection, run_id, wanted)
     ahead = _ahead(connection, row) if status is RunStatus.QUEUED else None
@@ -181,7 +181,7 @@ def _made(connection: Connection, run_id: str, wanted: Wanted) -> list[Made]:
         .order_by(rows.c.created_at)
         .limit(MAX_POSTS)
     )
-    here = level_of(wanted.origin.visibility)
+    here = level_of(wanted.origin.readers)
     found = []
     for row in connection.execute(query).mappings():
         if level_of(_place(connection, row, wanted)) > here:
@@ -209,7 +209,7 @@ def _place(connection: Connection, row: Any, wanted: Wanted) -> str | None:
         return "restricted"
     if result.target.get("to") == "origin":
         same = result.origin.subject.key == wanted.origin.subject.key
-        return wanted.origin.visibility if same else result.origin.visibility
+        return wanted.origin.readers if same else result.origin.readers
     container = container_of(result.target, result.arguments)
     if container is None:
         return None

@@ -115,6 +115,7 @@ def _message(body: Mapping[str, Any], kind: str, *, home: Home, identity: Identi
         text=text,
         mentions=mentions,
         visibility=place.visibility,
+        outside=home.shared is True,
         address=place.address,
         artefact=artefact(channel, ts),
         marked=marked_in(event),

@@ -69,9 +69,9 @@ class Place:
     def visibility(self) -> Visibility:
         """`private` for a channel every member can find, `restricted` for anything with fewer readers.
 
-        A workspace is closed to the world, so nothing here is `public`; a Slack Connect channel is no wider
-        than the companies in it. A private channel of today has a `C` id like a public one, and app_mention
-        does not tell them apart: it counts as `private` there.
+        A workspace is closed to the world, so nothing here is `public`. That people of other companies read a
+        Slack Connect channel is said apart (`Fact.outside`). A private channel of today has a `C` id like a
+        public one, and app_mention does not tell them apart: it counts as `private` there.
         """
         if self.channel is None:
             return "restricted"

@@ -186,13 +186,15 @@ async def test_what_was_told_of_a_comment_is_known(database: Database) -> None:
         ("restricted", "comment.created", "restricted", "private"),
         ("restricted", "message.posted", "restricted", "restricted"),
         ("public", "comment.created", "private", "private"),
+        ("shared", "comment.created", "private", "private"),
     ],
 )
 async def test_the_narrowest_place_that_was_told_of_is_kept(
     database: Database, told: Any, kind: Any, taint: str, visibility: str
 ) -> None:
     begun = make_dispatch(1)
-    event = make_event("evt_narrow", visibility=told)
+    outside = told == "shared"
+    event = make_event("evt_narrow", visibility="private" if outside else told, outside=outside)
     event = event.model_copy(update={"data": event.data.model_copy(update={"kind": kind})})
     await take(database, begun, make_dispatch(2, follow_up=True, event=event))
     rows = table(ConversationRow)

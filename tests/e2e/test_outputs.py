@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adversaries import changed
 from command_line import triggerhub
 from crash.stage import Stage, stage
-from crash.webhooks import github_comment
+from crash.webhooks import CHANNEL, github_comment, slack_words
 
 from hub.demo.scenarios import DEMO_SECRETS
 
@@ -103,3 +104,26 @@ async def test_the_hub_commits_what_the_agent_may_not_push(tmp_path: Path) -> No
         assert head.parent == repo.branches["main"]
         pulls = [issue for issue in repo.issues.values() if issue.pull is not None]
         assert [pull.pull.head for pull in pulls if pull.pull is not None] == [branch]
+
+
+@pytest.mark.parametrize("allowed", [None, "public"])
+async def test_what_is_ours_is_not_said_where_another_company_reads(
+    tmp_path: Path, allowed: str | None
+) -> None:
+    """The channel was seen to be shared through Slack Connect; the issue is in a private repository."""
+    message = {"post_message": {"connection": "acme-slack", "channel": CHANNEL}}
+    edit = edited("scenario=custom_tools", [message], allow_publish_to=allowed)
+    async with stage(tmp_path, edit=edit) as running:
+        shared = changed(
+            slack_words("1795400070.000100", "Hello there"),
+            lambda body: body.update(is_ext_shared_channel=True),
+        )
+        await running.routed(await running.accepted(shared))
+        private = changed(
+            github_comment(31, 91, "@triggerhub why?"),
+            lambda body: body["repository"].update(private=True, visibility="private"),
+        )
+        run = await running.ended(await running.accepted(private))
+        answer = await running.http.get(f"{running.hub.url}/api/v1/runs/{run['id']}")
+        found = outcomes(answer.json(), "post_message")
+        assert found[0] == (("refused", "readers") if allowed is None else ("posted", None)), found

@@ -24,6 +24,12 @@ from schemas.policy.readers import READERS, container_of, judge_readers
         ("restricted", "private", "private", True),
         ("restricted", "public", "private", False),
         ("restricted", "public", "public", True),
+        ("private", "shared", None, False),
+        ("private", "shared", "private", False),
+        ("private", "shared", "public", True),
+        ("shared", "shared", None, True),
+        ("shared", "private", None, True),
+        ("shared", "public", None, False),
     ],
 )
 def test_readers(told: str, place: str | None, allowed: str | None, *, passes: bool) -> None:

@@ -138,6 +138,15 @@ def test_a_narrow_place_never_feeds_a_wider_one(
     assert told or (found.clause, found.seen) == ("visibility", narrow)
 
 
+def test_a_channel_that_another_company_reads_hears_nothing_of_our_own_places() -> None:
+    one = event(kind="comment.created", visibility="private")
+    found = decided(one, Standing(visibility="shared"))
+    assert (found.fate, found.clause, found.seen) == (Fate.NOTHING, "visibility", "private")
+    theirs = event(kind="comment.created", visibility="restricted", outside=True)
+    assert decided(theirs, Standing(visibility="shared")).fate is Fate.TOLD
+    assert decided(theirs, Standing(visibility="public")).clause == "visibility"
+
+
 def test_all_messages_of_the_thread_have_the_same_readers() -> None:
     one = event(kind="message.posted", visibility="restricted")
     assert told_too_narrow(one, compiled(), Standing(visibility="private", is_origin=True)) is None
