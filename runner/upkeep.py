@@ -79,8 +79,10 @@ class Upkeep:
         """
         now = time.time()
         service = self._world.service
+        if unknown := await self._world.database.read(unsettled.unknown):
+            await self._world.database.write(_mark, unknown)
+        since = await self._world.database.read(read_clock)
         # The lists come first: a run that takes a session after this is seen as active below.
-        since = await self._world.database.write(_begin)
         recent = await service.sessions_since(now - self._timing.upkeep_window, archived=True)
         working = await service.sessions_since(now - RUNNING_WINDOW, statuses=RUNNING)
         busy = {one.id: run_of(one) or "" for one in (*recent, *working) if one.status in RUNNING}
@@ -201,9 +203,9 @@ class Upkeep:
         return True
 
 
-def _begin(connection: Connection) -> float:
-    unsettled.mark_unknown(connection)
-    return read_clock(connection)
+def _mark(connection: Connection, found: Sequence[Unsettled]) -> None:
+    for one in found:
+        unsettled.mark(connection, one.session_id, run_id=one.run_id)
 
 
 def _is_told(session: BetaManagedAgentsSession) -> bool:

@@ -48,21 +48,24 @@ def mark_at_work(connection: Connection, working: Mapping[str, str]) -> None:
             mark(connection, session_id, run_id=run_id)
 
 
-def mark_unknown(connection: Connection) -> None:
-    """Mark the sessions of runs that ended without anybody knowing what they cost."""
+def unknown(connection: Connection) -> list[Unsettled]:
+    """Sessions that are not marked, of runs that ended without anybody knowing what they cost."""
     rows, marks = table(RunRow), table(UnsettledRow)
-    unknown = and_(
-        rows.c.status.in_(sorted(status.value for status in RUN_TERMINAL)),
-        rows.c.session_id.is_not(None),
-        rows.c.started_at.is_not(None),
-        rows.c.cost_cents.is_(None),
-        rows.c.ended_at > read_clock(connection) - LOOK_BACK,
-        ~exists().where(marks.c.session_id == rows.c.session_id),
+    query = (
+        select(rows.c.session_id, func.max(rows.c.id))
+        .where(
+            and_(
+                rows.c.status.in_(sorted(status.value for status in RUN_TERMINAL)),
+                rows.c.session_id.is_not(None),
+                rows.c.started_at.is_not(None),
+                rows.c.cost_cents.is_(None),
+                rows.c.ended_at > read_clock(connection) - LOOK_BACK,
+                ~exists().where(marks.c.session_id == rows.c.session_id),
+            )
+        )
+        .group_by(rows.c.session_id)
     )
-    for session_id, run_id in connection.execute(
-        select(rows.c.session_id, func.max(rows.c.id)).where(unknown).group_by(rows.c.session_id)
-    ).all():
-        mark(connection, session_id, run_id=run_id)
+    return [Unsettled(row[0], row[1]) for row in connection.execute(query)]
 
 
 def unsettled(connection: Connection, *, limit: int) -> list[Unsettled]:
