@@ -95,6 +95,8 @@ def describe(source: str, normalised: Normalised) -> dict[str, Any]:
             received_at=RECEIVED_AT,
         ).model_dump(mode="json")
         del event["data"]["payload"]
+        if not event["data"]["outside"]:  # one sample in a hundred: left out where it says nothing
+            del event["data"]["outside"]
         del event["data"]["addressed"]  # said by the connection's identity, whatever the connector
         if event["data"]["marked"] is None:
             del event["data"]["marked"]
