@@ -13,7 +13,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -314,8 +313,3 @@ def _api_key(settings: Settings, roles: frozenset[str]) -> str:
         msg = "ANTHROPIC_API_KEY is not set; set it to a key of the workspace whose agents shall run"
         raise StartError(msg)
     return ""
-
-
-def state_folder() -> Path:
-    """Where the embedded set-up keeps its files."""
-    return Path(".triggerhub")

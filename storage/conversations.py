@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Update, and_, bindparam, or_, select, update
@@ -147,12 +146,3 @@ def charge_conversation(connection: Connection, conversation: str, session_cost_
     before: int | None = _COST.run(connection, conversation=conversation).scalar_one_or_none()
     _CHARGE.run(connection, conversation=conversation, cents=session_cost_cents, now=read_clock(connection))
     return max(0, session_cost_cents - (before or 0))
-
-
-def owner_of_session(connection: Connection, session_ids: Sequence[str]) -> dict[str, str]:
-    """Which conversation each of these sessions belongs to."""
-    conversations = table(ConversationRow)
-    query = select(conversations.c.session_id, conversations.c.key).where(
-        conversations.c.session_id.in_(list(session_ids))
-    )
-    return {session_id: key for session_id, key in connection.execute(query)}  # noqa: C416 - rows are not tuples

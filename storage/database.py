@@ -68,19 +68,6 @@ class Database(ABC):
         """Finish what was begun and let go of every connection."""
 
 
-def sync_url(url: str) -> str:
-    """The URL as a synchronous SQLAlchemy engine wants it, for migrations."""
-    return (
-        make_url(url).set(drivername="sqlite").render_as_string(hide_password=False)
-        if _is_sqlite(url)
-        else url
-    )
-
-
-def _is_sqlite(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite"
-
-
 def open_database(url: str) -> Database:
     """The database at `url`: `sqlite:///FILE` or `postgresql://…`. Raises ValueError for anything else."""
     backend = make_url(url).get_backend_name()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Select, and_, delete, select, update
 
@@ -18,7 +18,6 @@ from storage.statements import Fixed
 from storage.tables import RunRow, RunStatus
 
 Scope = Literal["rule", "team", "all"]
-SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 PAUSED: Final = "paused"
 """By what a queued run is held."""
 

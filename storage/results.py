@@ -336,14 +336,3 @@ def slots_of(connection: Connection, run_id: str) -> dict[str, str]:
     rows = table(ResultRow)
     query = select(rows.c.slot, rows.c.output).where(rows.c.run_id == run_id)
     return {slot: output for slot, output in connection.execute(query)}  # noqa: C416 - rows are not tuples
-
-
-def posted_artefact(connection: Connection, *, connection_name: str, artefact: str) -> str | None:
-    """The result that made this artefact, if we made it: how our own posts are known when they come back."""
-    rows = table(ResultRow)
-    found: str | None = connection.execute(
-        select(rows.c.id)
-        .where(and_(rows.c.connection == connection_name, rows.c.artefact == artefact))
-        .limit(1)
-    ).scalar_one_or_none()
-    return found

@@ -65,15 +65,6 @@ async def approval(found: Stage, run: str) -> dict[str, Any]:
     return row
 
 
-async def until_status(found: Stage, run: str, status: str) -> dict[str, Any]:
-    async def done() -> dict[str, Any] | None:
-        row = await approval(found, run)
-        return row if row["status"] == status else None
-
-    row: dict[str, Any] = await found.until(done)
-    return row
-
-
 async def verdict(found: Stage, event: str) -> dict[str, Any]:
     (row,) = await found.routed(event)
     return row

@@ -13,7 +13,6 @@ from sandbox.managed_agents.turns import Answer, Answers, Pause, Step, Turn
 
 Move = Generator[Step, dict[str, Answer] | None, None]
 DENIED: Final = "The user denied permission to use this tool."
-BUILT_IN: Final = frozenset({"bash", "edit", "read", "write", "glob", "grep", "web_fetch", "web_search"})
 
 
 @dataclass(frozen=True, slots=True)

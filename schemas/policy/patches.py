@@ -17,7 +17,6 @@ _HUNK: Final = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}
 _MODE: Final = re.compile(r"(?:new file|new|deleted file|old) mode ([0-7]{6})")
 _HEADER: Final = re.compile(r"diff --git a/(\S+) b/(\S+)")
 _IGNORED: Final = ("index ", "similarity index ", "dissimilarity index ")
-NO_NEWLINE: Final = "\\ No newline at end of file"
 NOWHERE: Final = "/dev/null"
 
 

@@ -14,7 +14,7 @@ from storage.conversations import run_id_of
 from storage.database import Database
 from storage.rows import table
 from storage.states import MoveError
-from storage.tables import ConversationSubject, RunStatus
+from storage.tables import ConversationRow, ConversationSubject, RunStatus
 
 # -- making ------------------------------------------------------------------------------------------------------------
 
@@ -98,17 +98,22 @@ async def test_the_next_run_of_a_conversation_goes_into_its_session(database: Da
     assert (second.status, second.row["session_id"]) == (RunStatus.SENDING, "sesn_1")
 
 
+async def session_of(database: Database, conversation: str) -> str | None:
+    rows = table(ConversationRow)
+    query = select(rows.c.session_id).where(rows.c.key == conversation)
+    found: str | None = await database.read(lambda c: c.execute(query).scalar_one())
+    return found
+
+
 async def test_a_session_that_is_gone_is_forgotten_once(database: Database) -> None:
     dispatch = make_dispatch(1)
     await take(database, dispatch, make_dispatch(2))
     [first] = await claim(database)
     await database.write(runs.adopt_session, first, "sesn_1")
     await database.write(conversations.forget_session, dispatch.conversation, "sesn_other")
-    assert await database.read(conversations.owner_of_session, ["sesn_1", "sesn_2"]) == {
-        "sesn_1": dispatch.conversation
-    }
+    assert await session_of(database, dispatch.conversation) == "sesn_1"
     await database.write(conversations.forget_session, dispatch.conversation, "sesn_1")
-    assert await database.read(conversations.owner_of_session, ["sesn_1"]) == {}
+    assert await session_of(database, dispatch.conversation) is None
     await walk(database, first, RunStatus.FAILED)
     [second] = await claim(database)
     assert (second.status, second.row["session_id"]) == (RunStatus.CREATING, None)

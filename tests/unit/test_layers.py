@@ -23,7 +23,6 @@ MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
 """Besides itself. The three workers meet on topics and in tables; only hub wires."""
 
 OURS: Final = frozenset(MAY_IMPORT) | {"tests", "benchmarks", "examples"}
-WORKERS: Final = ("connectors", "router", "runner")
 
 
 def imports_of(source: str, *, package: str) -> Iterator[tuple[int, str]]:
