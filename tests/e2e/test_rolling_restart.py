@@ -32,7 +32,7 @@ PACE = 0.3
 """Seconds between two steps of an agent: its session lasts for longer than a restart."""
 BETWEEN_SECONDS = (0.3, 0.9)
 STOP_SECONDS = 25.0
-"""More than `hub.STOP_SECONDS`: a stop that takes longer is a killed process."""
+"""More than `hub.hub.STOP_SECONDS`: a stop that takes longer is a killed process."""
 STALL_SECONDS = 60.0
 """While it settles something must get through in every span of this length."""
 
