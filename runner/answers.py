@@ -76,7 +76,7 @@ class Answers:
             await self._call(call)
         for tool_use_id, _ in self._turn.asking:
             await self._tool(self._turn.asked(tool_use_id))
-        self._run.expect_results(expected=bool((self._wanted | self._held) - self._turn.answered))
+        self._run.results.expect(expected=bool((self._wanted | self._held) - self._turn.answered))
 
     def waits_for_people(self) -> set[str] | None:
         """The calls for which the session waits, where only people can move it. None: something else may come yet."""
@@ -123,7 +123,7 @@ class Answers:
             await self._send(tool_answer(call.id, OLD_CALL, is_error=True), call.id)
         elif settled is not None:
             if await self._send(_told(settled, call.id), call.id):
-                await run.answered(settled)
+                await run.results.answered(settled)
         elif grant is None:
             granted = ", ".join(grant.name for grant in dispatch.grants) or "none"
             text = f"There is no tool {call.name!r} here. Granted are: {granted}."
@@ -135,11 +135,11 @@ class Answers:
 
     async def _judged(self, grant: Grant, call: ToolCall) -> None:
         """Have it published, or settle it here and now: refused by the rule, or shown only."""
-        run = self._run
+        run, results = self._run, self._run.results
         dispatch = run.claim.dispatch
         result = tool_result(dispatch, run.claim.run_id, grant, call)
-        others = {slot for slot in run.slots if slot.startswith(f"{grant.name}:") and slot != result.slot}
-        refused = others & run.refused
+        others = {slot for slot in results.slots if slot.startswith(f"{grant.name}:") and slot != result.slot}
+        refused = others & results.refused
         if len(refused) >= MAX_REFUSED:
             text = f"{grant.name} was refused {len(refused)} times in this run; it is not looked at again."
             await self._send(tool_answer(call.id, text, is_error=True), call.id)
@@ -163,11 +163,11 @@ class Answers:
             )
         match judgement:
             case Allowed(arguments):
-                await run.want(_with(result, arguments), tool_use_id=call.id)
+                await results.want(_with(result, arguments), tool_use_id=call.id)
                 self._wanted.add(call.id)
                 return
             case NeedsApproval() if run.approvals.denials >= MAX_DENIED:
-                settled = await run.settle(
+                settled = await results.settle(
                     _with(result, {}),
                     status=ResultStatus.REFUSED,
                     tool_use_id=call.id,
@@ -179,13 +179,13 @@ class Answers:
                 self._held.add(call.id)
                 return
             case Staged(arguments):
-                settled = await run.settle(
+                settled = await results.settle(
                     _with(result, arguments), status=ResultStatus.STAGED, tool_use_id=call.id
                 )
             case Refusal(clause, reason):
                 self._log.info("an output was refused by the rule", output=grant.output, clause=clause)
-                settled = await run.settle(  # without the arguments: they may hold the secret it is about
-                    _with(result, {}),
+                settled = await results.settle(
+                    _with(result, {}),  # without the arguments: they may hold the secret it is about
                     status=ResultStatus.REFUSED,
                     tool_use_id=call.id,
                     error=reason,
@@ -193,7 +193,7 @@ class Answers:
                 )
         self._settled[call.id] = settled
         if await self._send(_told(settled, call.id), call.id):
-            await run.answered(settled)
+            await results.answered(settled)
 
     async def _send(self, answer: dict[str, Any], tool_use_id: str) -> bool:
         """Send one answer; True when the service has it. A second answer is refused, which is as good as given."""

@@ -89,10 +89,10 @@ class Approvals:
         )
         self._known[call.id] = found
         if result is not None:
-            run.slots[result.slot] = result.output
+            run.results.stored(result)
         if question is not None:
-            run.slots[question.slot] = question.output
-            run.announce(question)
+            run.results.stored(question)
+            run.results.announce(question)
         self._log.info("people are asked to approve", tool=call.name, approval=found.id)
         return found
 

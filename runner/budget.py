@@ -123,12 +123,12 @@ class Budget:
             run.lost()
         run.let_go()
         if notice is not None:
-            run.announce(notice)
+            run.results.announce(notice)
         self._log.info("the run waits at its budget", budget_cents=self.wanted)
 
     def _notice(self) -> Result | None:
         run, dispatch = self._run, self._run.claim.dispatch
-        known = budget_slot(self.wanted or 0) in run.slots
+        known = budget_slot(self.wanted or 0) in run.results.slots
         silent = dispatch.report == "none" or dispatch.staged
         if known or silent or not run.world.can_report(dispatch.event.connection):
             return None

@@ -251,7 +251,7 @@ class Following:
         self._run.stop_reason = reason
         self._log.info("interrupting the session", reason=reason)
         await self._run.move(RunStatus.STOPPING, stop_reason=reason)
-        self._run.expect_results(expected=False)
+        self._run.results.expect(expected=False)
         self._give_up_at = self._in(self._timing.stop_patience)
         await self._interrupt()
 

@@ -21,32 +21,27 @@ from runner.approvals import Approvals
 from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
 from runner.charging import charging
-from runner.closing import DONE, closing_words, with_broken_vaults
+from runner.closing import closing_words, with_broken_vaults
 from runner.conversation import Following
 from runner.errors import RefusedError, ServiceError
 from runner.lease import Lease, LostError
 from runner.messages import marker_of
 from runner.opening import open_session
 from runner.reader import Inbox
-from runner.report import FINAL_SLOT, REPOSITORY, outcome_of
+from runner.report import REPOSITORY, outcome_of
+from runner.results import Results
 from runner.sending import SessionGoneError
 from runner.turn import Ending, Turn, cost_cents, plain_usage
 from runner.work import Work, gather_work
 from runner.world import MountError, World
 from schemas.redaction import without_secrets
-from schemas.result import Result
-from schemas.topics import RESULTS
 from storage import conversations, runs
 from storage.approvals import PEOPLE
 from storage.claims import Claim, release_run
 from storage.database import StorageUnavailableError
-from storage.outbox import Message
 from storage.results import (
     Settled,
-    mark_answered,
     settle_result,
-    settled_results,
-    slots_of,
     want_result,
 )
 from storage.states import RUN_TERMINAL
@@ -105,11 +100,8 @@ class RunExecution:
         """Nobody holds the run any more: it waits for a person."""
         self.inbox: Inbox = asyncio.Queue()
         self.work = Work()
-        self.slots: dict[str, str] = {}
-        self._settled: dict[str, Settled] = {}
+        self.results = Results(self, watch=watch)
         self._attempts = claim.attempts
-        self._watch = watch
-        self._expecting = False
         self._stop_scope: asyncio.Timeout | None = None
         self._log = log.bind(run=claim.run_id, rule=claim.dispatch.rule)
 
@@ -178,9 +170,7 @@ class RunExecution:
             self._stop_scope = None
 
     def _load(self, connection: Connection) -> None:
-        self.slots = slots_of(connection, self.claim.run_id)
-        settled = settled_results(connection, [self.claim.run_id]).get(self.claim.run_id, [])
-        self._settled = {result.slot: result for result in settled}
+        self.results.load(connection)
         self.approvals.load(connection)
 
     async def _advance(self) -> None:
@@ -297,60 +287,6 @@ class RunExecution:
 
         return await self.world.database.write(store)
 
-    # Results --------------------------------------------------------------------------------------------------------
-
-    async def want(self, result: Result, *, tool_use_id: str) -> None:
-        """Store a wanted result and announce it."""
-
-        new = await self.owned(lambda connection: want_result(connection, result, tool_use_id=tool_use_id))
-        self.slots[result.slot] = result.output
-        if new:
-            self.announce(result)
-
-    async def settle(self, result: Result, **outcome: Any) -> Settled:
-        """Store a result that nobody will post; the keywords are those of `storage.results.settle_result`."""
-
-        def store(connection: Connection) -> Settled:
-            if not runs.note_run(connection, self.claim):
-                raise LostError
-            return settle_result(connection, result, **outcome)
-
-        settled = await self.world.database.write(store)
-        self.slots[result.slot] = result.output
-        self._settled[result.slot] = settled
-        return settled
-
-    @property
-    def refused(self) -> frozenset[str]:
-        """Slots that will never be posted: they do not count as uses."""
-        return frozenset(
-            slot for slot, result in self._settled.items() if result.status is ResultStatus.REFUSED
-        )
-
-    async def answered(self, settled: Settled) -> None:
-        """Note that the agent was told of a result. Only for people who look: the session's history decides."""
-        self._settled[settled.slot] = settled
-
-        def store(connection: Connection) -> None:
-            if runs.note_run(connection, self.claim):
-                mark_answered(connection, settled.id)
-
-        try:
-            await self.world.database.write(store)
-        except StorageUnavailableError:
-            self._log.warning("an answer was given but not noted; the history tells it", result=settled.id)
-
-    def expect_results(self, *, expected: bool) -> None:
-        """Have the worker hand over settled results, or not any more."""
-        if expected != self._expecting:
-            self._expecting = expected
-            self._watch(self.claim.run_id, expected)
-
-    def announce(self, result: Result) -> None:
-        """Have a stored result published soon."""
-        body = result.model_dump_json().encode()
-        self.world.announce([(Message(RESULTS.name, result.id, result.conversation, body), result)])
-
     # Ending ---------------------------------------------------------------------------------------------------------
 
     async def _fail(self, error: str) -> None:
@@ -365,7 +301,7 @@ class RunExecution:
 
     async def _catch_up(self) -> None:
         """Read what was posted. The answer to a call may have arrived without our hearing of it: the rows know."""
-        if self.slots:
+        if self.results.slots:
             await self.world.database.read(self._load)
 
     async def end_with(self, turn: Turn, *, error: str | None = None) -> None:
@@ -374,7 +310,7 @@ class RunExecution:
         await self._catch_up()
         if turn.repository_error is not None and dispatch.mounts and self.stop_reason is None:
             self.stop_reason = REPOSITORY  # it ended before it could be interrupted for this
-        status, reason = outcome_of(turn, self.stop_reason, posted=self._posted)
+        status, reason = outcome_of(turn, self.stop_reason, posted=self.results.posted)
         evaluation = None if turn.evaluation is None else json.dumps(turn.evaluation)
         if error is not None:
             status, reason = RunStatus.FAILED, error
@@ -384,7 +320,7 @@ class RunExecution:
         if cost_cents(usage) is None and self.session_id and self.message_id is not None:
             usage = await self._usage() or usage
         wanted = await closing_words(
-            self.world, self.claim, turn, status=status, error=reason, settled=self._settled.values()
+            self.world, self.claim, turn, status=status, error=reason, settled=self.results.settled
         )
         shown: list[Settled] = []
         useless = turn.ending is Ending.GONE or self.stop_reason == REPOSITORY
@@ -418,20 +354,16 @@ class RunExecution:
 
         await self.world.database.write(store)
         self._progressed(RunStatus.REPORTING)
-        self._settled |= {settled.slot: settled for settled in shown}
+        for settled in shown:
+            self.results.heard(settled)
         for result in wanted:
-            self.slots[result.slot] = result.output
+            self.results.stored(result)
             if not dispatch.staged:
-                self.announce(result)
+                self.results.announce(result)
         self.claim.row.update(outcome=status.value, error=reason)
         self._log.info(
             "session ended its turn", outcome=status.value, error=reason, cost_cents=cost_cents(usage)
         )
-
-    @property
-    def _posted(self) -> bool:
-        """Something that the agent asked for was published: no slot of the hub's own words has a colon."""
-        return any(result.status in DONE and ":" in slot for slot, result in self._settled.items())
 
     async def _usage(self) -> dict[str, Any] | None:
         try:
@@ -444,16 +376,11 @@ class RunExecution:
         """Wait until everything the run wanted posted is settled, then close the books."""
         outcome = RunStatus(self.claim.row.get("outcome") or RunStatus.FAILED)
         error: str | None = self.claim.row.get("error")
-        self._expecting = False
-        while set(self.slots) - set(self._settled):
-            self.expect_results(expected=True)
-            kind, payload = await self.inbox.get()
-            if kind == "results":
-                self._settled |= {result.slot: result for result in payload}
-        final = self._settled.get(FINAL_SLOT)
+        await self.results.all_settled()
+        final = self.results.final
         if final is not None and final.status is ResultStatus.REFUSED and outcome is RunStatus.SUCCEEDED:
             error = f"the answer could not be posted: {final.error}"
-            if not self._posted:  # nobody would hear of it
+            if not self.results.posted:  # nobody would hear of it
                 outcome = RunStatus.FAILED
         await self.move(outcome, error=error)
         self._log.info("run ended", outcome=outcome.value, error=error)
