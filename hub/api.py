@@ -1,5 +1,5 @@
-"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. It reads, cancels,
-replays, approves, and decides about dead letters.
+"""The JSON API under /api/v1, behind a bearer token unless it answers on loopback only. It reads, and does what operators
+may do: to runs, approvals, events, dead letters and pauses.
 
 Strict in what it takes. Every answer is a model of `hub.api_models`; errors are `{"error": …}` throughout.
 """

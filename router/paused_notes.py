@@ -11,10 +11,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from router.engine import RuleSet, trust_of
+from router.notes import say
 from schemas.event import Event
-from schemas.result import Origin, Result
+from schemas.result import Result
 from storage import pauses
-from storage.results import want_result
 from storage.routing import RecordedVerdict
 
 CLAUSE: Final = "paused"
@@ -43,34 +43,16 @@ def tell_of_pauses(
         if rule is None or rule.rule.report == "none" or rule.rule.staged:
             continue
         if name in wanted or (name in owned and trust_of(actor) in rule.who):
-            note = _note(connection, event, name)
-            return [note] if want_result(connection, note, tool_use_id=None) else []
+            return _note(connection, event, name)
     return []
 
 
-def _note(connection: Connection, event: Event, rule: str) -> Result:
+def _note(connection: Connection, event: Event, rule: str) -> list[Result]:
     since = max((one.at for one in pauses.in_force(connection)), default=0.0)
     place = f"{event.connection}|{event.subject}|{rule}|{since!r}"
     run_id = f"run_{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
-    data = event.data
-    return Result(
-        id=f"{run_id}:{CLAUSE}",
-        run=run_id,
-        slot=CLAUSE,
-        conversation=event.subject,
-        output="comment",
-        connection=event.connection,
-        target={"to": "origin"},
-        arguments={
-            "text": f"The rule `{rule}` that this is for is paused by a person, so the agent does nothing about it. When "
-            f"the rule goes on: `triggerhub replay {event.id}`."
-        },
-        origin=Origin(
-            connection=event.connection,
-            event_id=event.id,
-            kind=data.kind,
-            subject=data.subject,
-            address=data.address,
-            visibility=data.visibility,
-        ),
+    text = (
+        f"The rule `{rule}` that this is for is paused by a person, so the agent does nothing about it. When "
+        f"the rule goes on: `triggerhub replay {event.id}`."
     )
+    return say(connection, event, text, run_id=run_id, slot=CLAUSE, conversation=event.subject)

@@ -1,4 +1,4 @@
-"""Which agent or environment of the configuration stands under which id at the Managed Agents service."""
+"""What of the configuration stands under which id at the Managed Agents service: agents, vaults and the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the router writes: events of other programs, verdicts, dispatches; and what it asks about conversations."""
+"""What the router writes: verdicts, dispatches, links; and what it asks of our own posts and of earlier turns."""
 
 from __future__ import annotations
 

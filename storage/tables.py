@@ -1,4 +1,5 @@
-"""Every table. Times are seconds since the epoch on the database's clock (`storage.clock`); ids are strings.
+"""Every table, here or in the modules that this imports. Ids are strings, times seconds since the epoch on the database's
+clock (`storage.clock`).
 
 A change here needs a migration under storage/migrations; a test compares the two.
 """
@@ -272,7 +273,7 @@ class DeadLetterRow(SQLModel, table=True):
 
 
 class RemoteObject(SQLModel, table=True):
-    """An agent or environment of the configuration as it stands at the Managed Agents service."""
+    """What the configuration has (an agent, a vault, a file …), as it stands at the Managed Agents service."""
 
     __tablename__ = "remote_object"
 

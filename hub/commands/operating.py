@@ -1,4 +1,4 @@
-"""What `events`, `runs`, `why`, `replay` and `dlq` share: where they read, which options they take, how they page."""
+"""What all commands share that tell of a hub: where they read, which options they take, how they page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`runs list`, `runs show` and `runs cancel`."""
+"""`runs list`, `runs show`, `runs cancel` and `runs budget`. `runs approve` and `runs say` are in `steering`."""
 
 from __future__ import annotations
 
