@@ -1,6 +1,7 @@
-"""A result: something a run wants posted outside, and the receipt of its having been posted.
+"""A result: something that shall be posted outside for a run, and the receipt of its having been posted.
 
-Shapes only. Written by the runner to `triggerhub.results`, carried out by the connectors' outbox.
+Shapes only. Written by the runner, and by the router where it says something itself, to `triggerhub.results`; carried out
+by the connectors' outbox.
 """
 
 from __future__ import annotations
