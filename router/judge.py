@@ -18,6 +18,7 @@ from router.engine import OPENED, RuleSet
 from router.follow_ups import (
     BUILD,
     MAX_BUILD_ROUNDS,
+    WORDS,
     Decision,
     Fate,
     Standing,
@@ -111,6 +112,8 @@ class Judge:
             else:
                 decision = decide(event, rule, self._standing(connection, event, owner))
                 recorded[name] = self._follow_up(event, rule, owner, decision)
+        if not is_replay:
+            recorded = {name: _once(connection, event, one) for name, one in recorded.items()}
         recorded = {name: with_depth(connection, one) for name, one in recorded.items()}
         recorded, notes = (recorded, []) if is_replay else _stopped(connection, event, recorded)
         if paused and not is_replay:
@@ -237,6 +240,18 @@ class Judge:
             if begun and rule is not None and verdict.dispatch is not None:
                 learnt.append(Learnt(verdict.dispatch.conversation, learning.links(event, rule)))
         return [one for one in learnt if one.links or one.recognised]
+
+
+def _once(connection: Connection, event: Event, matched: RecordedVerdict) -> RecordedVerdict:
+    """The verdict, where the session was told of this very message by another event: Slack tells a mention twice."""
+    dispatch, artefact = matched.dispatch, event.data.artefact
+    if dispatch is None or not dispatch.follow_up or artefact is None or event.data.kind not in WORDS:
+        return matched
+    before = kinds_told(connection, dispatch.conversation, artefact) & (WORDS - {event.data.kind})
+    if not before:
+        return matched
+    reason = "the session was told of this message before, by another event about it"
+    return suppressed(matched, "duplicate", reason, seen=", ".join(sorted(before)))
 
 
 def _stopped(
