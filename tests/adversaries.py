@@ -139,7 +139,7 @@ def _slack_strangers() -> dict[str, Case]:
     }
     return {
         "slack, orders to nobody": Case(slack_words(moment(2), ORDER)),
-        "slack, words that the blocks do not show": Case(said(3, blocks=lunch)),
+        "slack, words that the blocks do not show": Case(said(3, blocks=lunch, app_id="A0OTHER01")),
         "slack, a bot that calls itself us": Case(said(4, **bot), clause="who"),
         "slack, somebody of another company": Case(shared, clause="who"),
         "slack, one of them called like a bot": Case(said(6, **named), clause="who"),
