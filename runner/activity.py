@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from schemas.dispatch import Dispatch
+
 _TOOLS: Final[Mapping[str, str]] = {
     "bash": "ran a command",
     "read": "read files",
@@ -23,6 +25,28 @@ _OUTPUTS: Final[Mapping[str, str]] = {
     "set_commit_status": "set a commit status",
     "create_check_run": "reported a check",
 }
+
+
+class Activity:
+    """What the agent of one run did last, told once. Only where the rule shows a status message."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._is_shown = dispatch.presence == "status"
+        self._outputs = {grant.name: grant.output for grant in dispatch.grants}
+        self._last: str | None = None
+        self._told: str | None = None
+
+    def saw(self, event: Any) -> None:
+        """An event of the session's stream came."""
+        if self._is_shown:
+            self._last = activity_of(event, self._outputs) or self._last
+
+    def news(self) -> str | None:
+        """What it did last, where that is something else than when this was asked before."""
+        if self._last == self._told:
+            return None
+        self._told = self._last
+        return self._last
 
 
 def activity_of(event: Any, outputs: Mapping[str, str]) -> str | None:

@@ -160,7 +160,7 @@ class Following:
     def _take(self, kind: str, payload: Any) -> None:
         if kind == "event":
             self._turn.apply(payload)
-            self._run.saw(payload)
+            self._run.activity.saw(payload)
             self._at_rest = 0
             self._quiet = self._timing.quiet
             if self._run.status is RunStatus.RUNNING:

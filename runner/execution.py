@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from runner.activity import activity_of
+from runner.activity import Activity
 from runner.approvals import Approvals
 from runner.budget import Budget
 from runner.catalogue import UnknownDefinitionError
@@ -93,9 +93,7 @@ class RunExecution:
         """How often it was rung for, as far as the worker saw."""
         self.budget = Budget(self)
         self.approvals = Approvals(self)
-        self.activity: str | None = None
-        """What the agent did last, in words of ours."""
-        self._told_activity: str | None = None
+        self.activity = Activity(claim.dispatch)
         self.given_back = False
         """Nobody holds the run any more: it waits for a person."""
         self.inbox: Inbox = asyncio.Queue()
@@ -140,19 +138,6 @@ class RunExecution:
         if rung > self.heard:
             self.heard = rung
             self.inbox.put_nowait(("rung", rung))
-
-    def saw(self, event: Any) -> None:
-        """An event of the session's stream came."""
-        if self.claim.dispatch.presence == "status":
-            outputs = {grant.name: grant.output for grant in self.claim.dispatch.grants}
-            self.activity = activity_of(event, outputs) or self.activity
-
-    def new_activity(self) -> str | None:
-        """What the agent did last, where that is something else than when it was asked for before."""
-        if self.activity == self._told_activity or self.status is not RunStatus.RUNNING:
-            return None
-        self._told_activity = self.activity
-        return self.activity
 
     async def unless_stopped(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something that can be given up at no loss. Raises StopWantedError when the run shall stop."""

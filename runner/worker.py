@@ -360,7 +360,7 @@ class Worker:
         done = {
             run_id: words
             for run_id, (execution, _) in list(self._running.items())
-            if (words := execution.new_activity()) is not None
+            if execution.status is RunStatus.RUNNING and (words := execution.activity.news()) is not None
         }
         if done:
             await self._world.database.write(presence.note_activities, done)
