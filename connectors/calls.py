@@ -94,5 +94,15 @@ def decoded(response: httpx.Response) -> Any:
         return None
 
 
+def expect_json(response: httpx.Response, *, what: str, vendor: str) -> None:
+    """Raise PostUncertainError where a 200 holds no JSON.
+
+    That is a proxy's own page. Taken for an answer it would say "posted", or that nothing is there yet.
+    """
+    if response.status_code == httpx.codes.OK and decoded(response) is None:
+        msg = f"{what}: 200 with a page that is not {vendor}'s JSON; check api_url, and proxies on the way"
+        raise PostUncertainError(msg)
+
+
 def _host(url: str) -> str:
     return url.split("/", 3)[2] if "://" in url else url

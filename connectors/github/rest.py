@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from connectors.body import get, text_at
-from connectors.calls import call, decoded, refuse, retry_after
+from connectors.calls import call, decoded, expect_json, refuse, retry_after
 from connectors.github.payloads import items
-from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
+from connectors.poster import PostRefusedError, PostRetryError
 
 ACCEPT: Final = "application/vnd.github+json"
 API_VERSION: Final = "2022-11-28"
@@ -86,10 +86,7 @@ class Rest:
 def check(response: httpx.Response, *, what: str) -> None:
     """Raise the PostError that an unsuccessful answer means; return if it was a success."""
     if response.is_success:
-        if response.status_code == httpx.codes.OK and decoded(response) is None:
-            # A proxy's own page. Taken for an answer it would say "posted", or that nothing is there yet.
-            msg = f"{what}: 200 with a page that is not GitHub's JSON; check api_url, and proxies on the way"
-            raise PostUncertainError(msg)
+        expect_json(response, what=what, vendor="GitHub")
         return
     now = time.time()
     status, detail = response.status_code, explain(response)

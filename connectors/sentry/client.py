@@ -10,8 +10,8 @@ from typing import Any, Final
 import httpx
 
 from connectors.body import text_at
-from connectors.calls import call, decoded, refuse, retry_after
-from connectors.poster import PostRefusedError, PostRetryError, PostUncertainError
+from connectors.calls import call, decoded, expect_json, refuse, retry_after
+from connectors.poster import PostRefusedError, PostRetryError
 from connectors.sentry.settings import SentrySettings
 
 HINTS: Final[dict[int, str]] = {
@@ -52,10 +52,7 @@ def read(response: httpx.Response, *, what: str) -> Any:
     """The decoded answer of a success; the right error otherwise."""
     body = decoded(response)
     if response.is_success:
-        if response.status_code == httpx.codes.OK and body is None:
-            # A proxy's own page. Taken for an answer it would say "posted", or that nothing is there yet.
-            msg = f"Sentry, {what}: 200 with a page that is not Sentry's JSON; check api_url, and proxies on the way"
-            raise PostUncertainError(msg)
+        expect_json(response, what=f"Sentry, {what}", vendor="Sentry")
         return body
     now = time.time()
     text = f"Sentry, {what}"
