@@ -51,10 +51,18 @@ def running(folder: Path, edit: Edit) -> AbstractAsyncContextManager[Stage]:
 
 async def waiting(found: Stage, event: str) -> dict[str, Any]:
     """The event's run once it waits for people."""
+    return await _once(found, event, "waiting")
 
+
+async def at_work(found: Stage, event: str) -> dict[str, Any]:
+    """The event's run once its session works."""
+    return await _once(found, event, "running")
+
+
+async def _once(found: Stage, event: str, status: str) -> dict[str, Any]:
     async def done() -> dict[str, Any] | None:
         rows = await found.rows(RunRow, event_id=event)
-        return rows[0] if rows and rows[0]["status"] == "waiting" else None
+        return rows[0] if rows and rows[0]["status"] == status else None
 
     row: dict[str, Any] = await found.until(done)
     return row

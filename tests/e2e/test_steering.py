@@ -11,6 +11,7 @@ import pytest
 from approval_stage import (
     SLOW,
     THREAD,
+    at_work,
     comment,
     rules,
     running,
@@ -23,15 +24,6 @@ from crash.stage import Stage
 from crash.webhooks import CHANNEL, github_comment, jira_label, sentry_alert, slack_mention, slack_words
 
 from storage.tables import DispatchRow, RunRow, VerdictRow
-
-
-async def at_work(found: Stage, event: str) -> dict[str, Any]:
-    async def done() -> dict[str, Any] | None:
-        rows = await found.rows(RunRow, event_id=event)
-        return rows[0] if rows and rows[0]["status"] == "running" else None
-
-    row: dict[str, Any] = await found.until(done)
-    return row
 
 
 async def retried(found: Stage, event: str) -> dict[str, Any]:
