@@ -63,6 +63,13 @@ def signed_headers(connector: Connector, request: Request, *, secret: str, now: 
     return connector.sign(headers, request.body, secret=secret, now=now)
 
 
+def hook_at(url: str, connection: str) -> str:
+    """The whole address. `url` is that, or a hub's alone, as other commands take it: then without a path."""
+    parts = url.split("://", 1)
+    is_hub = len(parts) == 2 and "/" not in parts[1].removesuffix("/")  # noqa: PLR2004 - scheme and the rest
+    return f"{url.removesuffix('/')}/hooks/{connection}" if is_hub else url
+
+
 def send(connector: Connector, request: Request, *, secret: str, url: str) -> Answer:
     """Sign and post. Blocks. Raises SendError where no answer comes."""
     headers = signed_headers(connector, request, secret=secret, now=time.time())

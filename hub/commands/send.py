@@ -26,7 +26,7 @@ def send(
     headers: Headers = None,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help=f"The whole address. Default: {HUB}/hooks/NAME"),
+        typer.Option(metavar="URL", help=f"The hub, or the whole address. Default: {HUB}/hooks/NAME"),
     ] = None,
     config: ConfigPath = DEFAULT_CONFIG,
 ) -> None:
@@ -46,7 +46,8 @@ def send(
     try:
         request = read_request(body, headers=given_headers(headers), limit=found.max_body)
         secret = resolve(settings.webhook_secrets[0], where=f"connection {connection}")
-        answer = sending.send(found, request, secret=secret, url=url or f"{HUB}/hooks/{connection}")
+        address = sending.hook_at(url or HUB, connection)
+        answer = sending.send(found, request, secret=secret, url=address)
     except (SampleError, UnreadableError) as error:
         raise CommandError(f"{body}: {error}", code=USAGE) from None
     except (SecretError, sending.SendError) as error:

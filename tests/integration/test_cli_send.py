@@ -144,6 +144,18 @@ def test_mistakes_are_told_without_a_traceback(
     assert SECRET not in ran.err
 
 
+@pytest.mark.parametrize("path", ["", "/", "/hooks/acme-github"])
+def test_the_address_of_a_hub_is_enough(folder: Path, path: str) -> None:
+    with loopback() as hub:
+        hub.on("POST", "/hooks/acme-github", Answer(202, {"outcome": "handled"}))
+        url = hub.url + path
+        ran = triggerhub(
+            "send", "--connection", "acme-github", "--url", url, "body.json", folder=folder, env=ENV
+        )
+        assert ran.code == 0, ran.err
+        assert [call.path for call in hub.calls] == ["/hooks/acme-github"]
+
+
 def test_nobody_there(folder: Path) -> None:
     [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}/hooks/acme-github"
