@@ -223,7 +223,8 @@ class Ingress:
 
     def waits(self) -> float:
         """Seconds for which the delivery that waits longest has waited to be stored; 0 where none waits."""
-        return time.monotonic() - min(self._storing.values()) if self._storing else 0.0
+        asked = time.monotonic() - min(self._storing.values()) if self._storing else 0.0
+        return max(asked, self._intake.waits())
 
     async def _stored(self, incoming: Incoming) -> set[str]:
         key = object()

@@ -6,6 +6,7 @@ Must not acknowledge anything: it returns once the delivery is durable, and rais
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,7 @@ OVER: Final = "this process is ending"
 class _Waiter:
     delivery: Incoming
     done: asyncio.Future[set[str]]
+    since: float
 
 
 class Intake:
@@ -60,7 +62,7 @@ class Intake:
         if self._over:
             raise StorageUnavailableError(OVER)
         place = self.room.enter(delivery.connection, delivery.size)
-        waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(delivery, asyncio.get_running_loop().create_future(), time.monotonic())
         self._unanswered.add(waiter)
         waiter.done.add_done_callback(lambda done: self._settle(waiter, place, done))
         self._waiting.put(delivery.connection, waiter, size=delivery.size)
@@ -72,6 +74,10 @@ class Intake:
         except TimeoutError:
             msg = f"the database has not stored it within {self._patience:g} seconds"
             raise StorageUnavailableError(msg) from None
+
+    def waits(self) -> float:
+        """Seconds for which the oldest delivery is undecided, whatever its sender was told; 0 where none is."""
+        return time.monotonic() - min(one.since for one in self._unanswered) if self._unanswered else 0.0
 
     def _settle(self, waiter: _Waiter, place: Place, done: asyncio.Future[set[str]]) -> None:
         self._unanswered.discard(waiter)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from connectors.intake import Intake
 from connectors.outbox import Outbox
+from connectors.room import Limits
 from router.subscriber import Router
 from runner.worker import Worker
 from runner.world import World
@@ -106,6 +107,13 @@ class DeafOutbox(Outbox):
 class WedgedIntake(Intake):
     async def _commit(self) -> None:
         await never()
+
+
+class ImpatientIntake(WedgedIntake):
+    """Its senders are told long before it is called stuck."""
+
+    def __init__(self, database: Database, *, limits: Limits | None = None, patience: float = 0.1) -> None:
+        super().__init__(database, limits=limits, patience=patience)
 
 
 class LostIntake(Intake):

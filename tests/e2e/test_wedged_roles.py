@@ -22,6 +22,7 @@ from wedges import (
     ForgetfulLeases,
     FruitlessOutbox,
     FruitlessWorker,
+    ImpatientIntake,
     LostIntake,
     SleepingOutbox,
     SleepingWorker,
@@ -103,6 +104,14 @@ async def test_a_wedged_intake_is_named(tmp_path: Path, intake: type[Intake]) ->
         sending = tasks.create_task(_send(running))
         await flagged(running, "ingress", "has waited", since=since)
         sending.cancel()
+
+
+async def test_a_wedged_intake_whose_senders_were_told_503_is_named_too(tmp_path: Path) -> None:
+    async with wedged(tmp_path, Makers(intake=ImpatientIntake)) as running:
+        since = time.monotonic()
+        answer = await running.send(github_comment(64, 6_400, ASKED))
+        assert answer.status_code == 503
+        await flagged(running, "ingress", "has waited", since=since)
 
 
 async def _send(running: Stage) -> None:
