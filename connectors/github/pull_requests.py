@@ -23,7 +23,7 @@ from connectors.github.payloads import items
 from connectors.github.rest import check, explain, objects
 from connectors.poster import Post, PostError, PostPolicyError, PostRefusedError
 from schemas.policy.places import judge_places
-from schemas.policy.shapes import Refusal
+from schemas.policy.shapes import ChangePolicy, Refusal
 from schemas.result import Receipt
 
 MAX_TITLE: Final = 256
@@ -117,6 +117,9 @@ class PullRequests:
             raise PostPolicyError(refusal)
         sha = await self._pushed(repository, arguments.head)
         if sha is None and await self._shown(repository) is None:
+            if target.changes != ChangePolicy():
+                msg = f"GitHub does not show {repository} to us, so what the branch changes cannot be judged by the rule"
+                raise PostRefusedError(msg)
             return arguments.head, None
         if sha is None:
             msg = f"{repository} has no branch {arguments.head!r}; push it first, or give files or a patch"
@@ -150,13 +153,18 @@ class PullRequests:
     async def _unchanged(
         self, post: Post, repository: str, pull: Mapping[str, Any], *, base: str, sha: str | None
     ) -> None:
-        """Whoever pushed between judging and opening is judged too; a pull request that fails is closed again."""
+        """Whoever pushed between judging and opening is judged too; a pull request that fails is closed again.
+
+        So is a branch that could not be judged before: GitHub took its pull request after all.
+        """
         now = text_at(pull, "head", "sha")
-        if now is None or sha is None or now == sha:
+        if now is None or now == sha:
             return
         try:
             await self._judge(post, repository, base=base, sha=now)
-        except PostRefusedError:
+        except PostRefusedError as error:
+            if sha is None and not isinstance(error, PostPolicyError):
+                return  # it shows us nothing still
             path = f"/repos/{repository}/pulls/{id_at(pull, 'number')}"
             response = await self._client.attempt(
                 "PATCH", path, repository=repository, json={"state": "closed"}

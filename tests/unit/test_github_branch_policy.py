@@ -245,3 +245,16 @@ async def test_only_named_logins_are_notified(github: Loopback, poster: GitHubPo
     await poster.create(named)
     body = github.seen("POST")[0].json()["body"].partition("\n")[2]
     assert body == "@ada and @Grace-h, @\u200bada-evil @\u200bada/team @ada."
+
+
+async def test_what_is_shown_only_after_it_was_opened_is_judged_then_and_closed(
+    github: Loopback, poster: GitHubPoster
+) -> None:
+    missing = Answer(404, {"message": "Not Found"})
+    github.on("GET", REPO, missing)
+    github.on("GET", f"{REPO}/git/ref/heads/agent/x", missing)
+    github.on("PATCH", f"{REPO}/pulls/31", Answer(200, OPENED))
+    compares(github, row(".github/workflows/ci.yml", "added"))
+    with pytest.raises(PostPolicyError):
+        await poster.create(opening())
+    assert github.seen("PATCH")[0].json() == {"state": "closed"}

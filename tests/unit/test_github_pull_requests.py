@@ -239,6 +239,20 @@ async def test_a_repository_that_is_not_shown_to_us_is_refused_by_github_itself(
     assert github.seen("POST", PULLS)[0].json()["base"] == "main"
 
 
+async def test_what_is_not_shown_is_not_judged_so_a_rule_that_limits_it_opens_nothing(
+    github: Loopback, poster: GitHubPoster
+) -> None:
+    github.on("GET", REPO, NOT_FOUND)
+    github.on("GET", f"{REPO}/git/ref/heads/agent/run-1", NOT_FOUND)
+    github.on("POST", PULLS, Answer(201, pull()))
+    for limits in ({"paths": {"allow": ["src/**"]}}, {"max_files": 3}):
+        with pytest.raises(PostRefusedError, match="cannot be judged"):
+            await poster.create(opening(limits))
+    assert github.seen("POST", PULLS) == []
+    await poster.create(opening())
+    assert len(github.seen("POST", PULLS)) == 1
+
+
 async def test_a_branch_that_cannot_be_looked_at_opens_nothing_where_its_repository_is_shown(
     github: Loopback, poster: GitHubPoster
 ) -> None:
