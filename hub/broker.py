@@ -180,8 +180,12 @@ class Broker:
             task.cancel()
         await asyncio.gather(*openers, return_exceptions=True)
 
-    async def declare_topics(self) -> None:
-        """Create the topics of the table and their dead-letter partners where they are missing."""
+    async def declare_topics(self, *, emptied: bool = False) -> None:
+        """Create the topics of the table and their dead-letter partners where they are missing.
+
+        `emptied`: the embedded broker was started again. Whoever asks it for a topic makes that topic, so one that is
+        there already may be as new as one that is not: all consumers begin anew.
+        """
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, **_admin_security(self._security))
         try:
             await admin.start()
@@ -192,8 +196,9 @@ class Broker:
             # Without `replica_assignments`, aiokafka refuses the -1 that leaves the factor to the broker.
             given: Any = {} if factor == -1 else None
             new = [NewTopic(name, count, factor, given) for name, count in wanted if name not in known]
+            if new or emptied:
+                self._begin_again({name for name, _ in wanted} if emptied else {topic.name for topic in new})
             if new:
-                self._begin_again({topic.name for topic in new})
                 answer = await admin.create_topics(new)
                 for name, code, *text in answer.topic_errors:
                     if code not in {0, TopicAlreadyExistsError.errno}:  # another process may be faster

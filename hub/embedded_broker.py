@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import stat
@@ -28,6 +29,11 @@ STABLE_SECONDS: Final = 60.0
 """A broker that lived this long did not die of its start: the next restart is immediate again."""
 TELL_SECONDS: Final = 30.0
 WORN_SECONDS: Final = 1.0
+FIRST_PORT: Final = 20_000
+PORT_TRIES: Final = 50
+USUAL_FIRST_LENT_PORT: Final = 32_768
+"""Linux's; that of macOS is higher."""
+_LENT_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _WATCH: Final = """
 "$0" "$@" & child=$!
 trap 'kill "$child" 2>/dev/null' EXIT
@@ -67,11 +73,30 @@ def broker_binary() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody uses right now."""
+    """A TCP port on loopback that nobody uses right now.
+
+    It lies below those that the kernel lends to connections, where there are any: a broker that died must find it free
+    again, and not taken by somebody's connection (our own tries to reach the broker included).
+    """
+    for _ in range(PORT_TRIES):
+        lent = _first_lent_port()
+        if lent <= FIRST_PORT:
+            break
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", FIRST_PORT + secrets.randbelow(lent - FIRST_PORT)))
+            found: int = probe.getsockname()[1]
+            return found
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _first_lent_port() -> int:
+    try:
+        return int(_LENT_PORTS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return USUAL_FIRST_LENT_PORT
 
 
 @contextlib.asynccontextmanager

@@ -144,7 +144,7 @@ async def _assemble(
     parts: Parts
 
     async def restarted() -> None:
-        await parts.broker.declare_topics()
+        await parts.broker.declare_topics(emptied=True)
         await holder[0].republish_everything()
 
     if settings.embedded_broker:

@@ -7,10 +7,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from aiokafka import AIOKafkaProducer
 from services import records
 from services.facts import make_delivery, make_event, make_incoming_event
 from services.lines import child
@@ -18,7 +20,7 @@ from services.worlds import until
 from sqlalchemy import Connection
 
 from hub.broker import Broker, Taken
-from hub.embedded_broker import broker_binary, embedded_broker
+from hub.embedded_broker import FIRST_PORT, broker_binary, embedded_broker, free_port
 from hub.publisher import Publisher
 from hub.settings import Settings
 from schemas.topics import EVENTS, TOPICS
@@ -40,6 +42,15 @@ def listens(port: int) -> bool:
 
 def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
+
+
+def test_its_port_is_none_that_the_kernel_lends_to_connections() -> None:
+    """Another process's connection would hold it when the broker is to be started again."""
+    told = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(told.read_text().split()[0]) if told.exists() else 0
+    if first <= FIRST_PORT:
+        pytest.skip("the kernel does not tell which ports it lends, or lends lower ones")
+    assert {FIRST_PORT <= free_port() < first for _ in range(100)} == {True}
 
 
 async def no_restart() -> None:
@@ -193,13 +204,19 @@ async def test_where_the_kernel_does_not_help_a_shell_watches(how: str) -> None:
 
 @asynccontextmanager
 async def hub_of(
-    database: Database, handler: Callable[[Sequence[Taken[Any]]], Any]
+    database: Database, handler: Callable[[Sequence[Taken[Any]]], Any], *, asked_before: bool = False
 ) -> AsyncIterator[tuple[list[str], Publisher, list[int]]]:
-    """A broker, a consumer of events and a publisher, wired for restarts as the hub wires them."""
+    """A broker, a consumer of events and a publisher, wired for restarts as the hub wires them.
+
+    `asked_before`: somebody, such as our own producer, asks the new broker for a topic before the topics are declared.
+    """
     restarts: list[int] = []
 
     async def restarted() -> None:
-        await broker.declare_topics()
+        if asked_before:
+            async with AIOKafkaProducer(bootstrap_servers=address) as early:
+                await early.partitions_for(EVENTS.name)
+        await broker.declare_topics(emptied=True)
         await publisher.republish_everything()
         restarts.append(1)
 
@@ -224,8 +241,10 @@ def settle_all(connection: Connection, refs: Sequence[str]) -> None:
         outbox.settle(connection, EVENTS.name, ref)
 
 
+@pytest.mark.parametrize("asked_before", [False, True], ids=["", "a topic was asked for before"])
 async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back(
     sqlite_database: Database,
+    asked_before: bool,  # noqa: FBT001 - a case's value
 ) -> None:
     """Events are stored; the consumer is stopped short of half of them; the broker dies and forgets them."""
     seen: list[str] = []
@@ -242,7 +261,7 @@ async def test_after_a_restart_topics_consumers_and_unconsumed_messages_are_back
         await sqlite_database.write(settle_all, ids)
         seen.extend(ids)
 
-    async with hub_of(sqlite_database, take) as (bootstrap, publisher, restarts):
+    async with hub_of(sqlite_database, take, asked_before=asked_before) as (bootstrap, publisher, restarts):
         for group in ("evt_early", "evt_late"):
             events = [make_event(f"{group}_{n}", subject=f"acme/checkout#{n}") for n in range(10)]
             await sqlite_database.write(store_deliveries, [make_delivery(one.id, one) for one in events])
