@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.documents import MAX_BYTES, MAX_DEPTH, read
@@ -143,9 +144,20 @@ values = st.recursive(
 )
 
 
+class Writer(yaml.SafeDumper):
+    """Puts quotes around text that YAML 1.2 reads as a number, and 1.1, for which the library writes, as text: `0E0`."""
+
+
+Writer.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 @given(values)
+@example("0E0")
+@example("-1e+05")
 def test_what_yaml_writes_is_read_back(value: object) -> None:
-    document = read(yaml.safe_dump({"v": value}, allow_unicode=True).encode(), file="t.yaml")
+    document = read(yaml.dump({"v": value}, Dumper=Writer, allow_unicode=True).encode(), file="t.yaml")
     assert document.root is not None
     assert document.root.plain() == {"v": value}
 
